@@ -1,0 +1,25 @@
+//! The canonical events as plain Rust: what providers map to, what the log carries and what every view is folded from.
+//!
+//! - [`Event`] and [`Data`]: what happened.
+//! - [`Record`]: one delivery, as the log hands it out.
+//! - [`order`]: how the set of a conversation's events is put in order, whatever order they came in.
+//! - [`turn_set`]: which turns a conversation has, given the events that speak of turns.
+//! - [`convert`]: to and from `colloquy.log.v1`.
+
+pub mod convert;
+pub mod end_reason;
+mod event;
+pub mod order;
+mod turn;
+pub mod turn_set;
+mod vocabulary;
+
+pub use event::{
+    Analysis, Change, Cost, Data, Ended, ErrorRaised, Event, Facts, Feedback, JsonMap, Outcome, Patch, Record, Recording,
+    RecordingFailed, Session, SessionEnd, Transfer, Update,
+};
+pub use turn::{Message, ToolCall, ToolResult, Turn, Word};
+pub use vocabulary::{
+    Authority, CallSuccessful, Direction, EndStatus, LiveStatus, RecordingChannel, ResolutionStatus, Role, Sentiment, Thumbs,
+    TransferState, UnknownWord,
+};
