@@ -26,9 +26,7 @@ pub fn lane(event: &Event) -> Option<Uuid> {
     match &event.data {
         Data::TranscriptCompleted { .. } => Some(Uuid::from_u128(FINAL_TRANSCRIPT)),
         Data::TranscriptUpdated { .. } => Some(Uuid::from_u128(TRANSCRIPT_SO_FAR)),
-        Data::TurnAdded(turn) | Data::TurnUpdated(turn) if !turn.is_final => {
-            Some(Uuid::from_u128(PARTIAL + turn.role as u128))
-        }
+        Data::TurnAdded(turn) | Data::TurnUpdated(turn) if !turn.is_final => Some(Uuid::from_u128(PARTIAL + turn.role as u128)),
         Data::TurnAdded(_) | Data::TurnUpdated(_) => Some(event.event_id.0),
         _ => None,
     }
@@ -107,10 +105,8 @@ struct Singles {
 
 impl Singles {
     fn collect(events: &[Event]) -> Self {
-        let mut singles: Vec<&Event> = events
-            .iter()
-            .filter(|event| matches!(event.data, Data::TurnAdded(_) | Data::TurnUpdated(_)))
-            .collect();
+        let mut singles: Vec<&Event> =
+            events.iter().filter(|event| matches!(event.data, Data::TurnAdded(_) | Data::TurnUpdated(_))).collect();
         // An update may overtake the turn it updates, so additions come first whatever their time.
         singles.sort_unstable_by_key(|event| {
             (matches!(event.data, Data::TurnUpdated(_)), event.occurred_at, event.ordinal, event.event_id)
@@ -145,7 +141,8 @@ impl Singles {
     /// Returns a turn of the final transcript with what only single events know of it; a younger event overrides it.
     fn complete(&self, turn: &Turn, completed_at: Timestamp) -> Turn {
         let Some(single) = self.by_id.get(&turn.turn_id).map(|&at| &self.finals[at]) else { return turn.clone() };
-        let (mut base, over) = if single.last > completed_at { (turn.clone(), &single.turn) } else { (single.turn.clone(), turn) };
+        let (mut base, over) =
+            if single.last > completed_at { (turn.clone(), &single.turn) } else { (single.turn.clone(), turn) };
         overlay(&mut base, over);
         base
     }
@@ -272,9 +269,7 @@ mod tests {
 
     #[test]
     fn a_partial_turn_gives_way_to_the_final_one_of_its_role() {
-        let partial = |at, text| {
-            event(at as u64, at, Data::TurnAdded(Turn { is_final: false, ..turn("p", Role::User, text) }))
-        };
+        let partial = |at, text| event(at as u64, at, Data::TurnAdded(Turn { is_final: false, ..turn("p", Role::User, text) }));
         let mut events = vec![partial(1, "he"), partial(2, "hello")];
         assert_eq!(texts(&resolve(&events)), ["hello"]);
         events.push(event(9, 3, Data::TurnAdded(turn("f", Role::User, "Hello."))));
@@ -304,9 +299,8 @@ mod tests {
     }
 
     fn any_event() -> impl Strategy<Value = Event> {
-        let any_turn = (0..4_u8, prop_oneof![Just(Role::User), Just(Role::Agent)], any::<bool>(), "[ab]{0,2}").prop_map(
-            |(name, role, is_final, text)| Turn { is_final, ..turn(&name.to_string(), role, &text) },
-        );
+        let any_turn = (0..4_u8, prop_oneof![Just(Role::User), Just(Role::Agent)], any::<bool>(), "[ab]{0,2}")
+            .prop_map(|(name, role, is_final, text)| Turn { is_final, ..turn(&name.to_string(), role, &text) });
         let data = prop_oneof![
             any_turn.clone().prop_map(Data::TurnAdded),
             any_turn.clone().prop_map(Data::TurnUpdated),

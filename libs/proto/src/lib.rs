@@ -3,7 +3,13 @@
 //! The sources are in `proto/`; the modules here mirror its packages. Generated types are the wire's, not the domain's: they
 //! stop at each crate's `convert.rs`.
 
-#![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated from proto/, where every item is commented")]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::pedantic,
+    reason = "generated from proto/, where every item is commented"
+)]
 
 /// Every file of `proto/` and what it imports, encoded, with comments: what reflection serves.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

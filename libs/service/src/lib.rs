@@ -1,1 +1,27 @@
-//! Placeholder.
+//! The shell every service stands in, so that all of them authenticate, fail, trace, report and stop alike.
+//!
+//! - [`Problem`] and [`Describe`]: errors, the same over gRPC and REST.
+//! - [`Caller`] and [`auth`]: who is asking, and what they may do.
+//! - [`transport`]: calling another service, in this process or over the network, through the same generated client.
+//! - [`stack`]: the layers around every service.
+//! - [`Progress`]: reads that wait for their own writes.
+//! - [`server`] and [`Service`]: listening, health, reflection and stopping.
+//! - [`telemetry`]: logs, traces and metrics.
+
+pub mod auth;
+mod caller;
+mod fields;
+pub mod metrics;
+mod problem;
+mod progress;
+pub mod server;
+mod service;
+pub mod stack;
+pub mod telemetry;
+pub mod transport;
+
+pub use caller::{Caller, Identity};
+pub use fields::FieldErrors;
+pub use problem::{Describe, FieldViolation, Problem};
+pub use progress::{MIN_POSITION_WAIT, Progress};
+pub use service::{Service, Task};

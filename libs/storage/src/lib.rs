@@ -1,1 +1,14 @@
-//! Placeholder.
+//! What every store needs, and nothing of what it keeps: opening databases, bringing them up to date, telling driver errors
+//! apart, and page tokens.
+
+mod database;
+mod error;
+mod page_token;
+mod postgres;
+mod sqlite;
+
+pub use database::{Database, DatabaseUrl, Migrations};
+pub use error::StoreError;
+pub use page_token::{BadPageToken, PageTokens};
+pub use sqlite::{Durability, Sqlite};
+pub use sqlx::PgPool;

@@ -1,0 +1,164 @@
+//! Finds out who makes a call, before any handler sees it.
+//!
+//! Every service authenticates for itself, also behind the edge: there is one place to get it right, and somebody with grpcurl
+//! meets the same rules as somebody with a browser.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lc_rs::{constant_time, digest};
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use colloquy_proto::access::v1 as pb;
+use colloquy_proto::access::v1::access_service_client::AccessServiceClient;
+use colloquy_types::{KeyId, Scope};
+use futures::future::BoxFuture;
+use http::HeaderMap;
+use tonic::{Code, Status};
+
+use crate::caller::missing_key;
+use crate::transport::Transport;
+use crate::{Caller, Identity, Problem};
+
+/// The metadata key by which services of one installation recognise each other.
+pub const SERVICE_TOKEN: &str = "x-colloquy-service-token";
+
+/// Methods that prove the caller by other means than a key, or tell nothing.
+const PUBLIC: &[&str] = &[
+    "/colloquy.ingestion.v1.IngestionService/ReceiveWebhook",
+    "/grpc.health.v1.Health/",
+    "/grpc.reflection.v1.ServerReflection/",
+    "/grpc.reflection.v1alpha.ServerReflection/",
+];
+
+/// How long an answer of access is believed. A revoked key works for at most this long.
+const CACHED_FOR: Duration = Duration::from_secs(5);
+/// How many keys are remembered.
+const CACHED_KEYS: u64 = 10_000;
+/// No key is longer.
+const LONGEST_KEY: usize = 512;
+
+/// What a request presents of its caller.
+enum Presented {
+    Caller(Caller),
+    Key(String),
+}
+
+fn unknown_key() -> Problem {
+    Problem::unauthenticated("API_KEY_INVALID", "the API key is unknown, expired or revoked")
+}
+
+type Verdict = Option<Arc<Identity>>;
+
+/// Tells who makes a call.
+#[derive(Clone)]
+pub struct Authenticator {
+    access: AccessServiceClient<Transport>,
+    service_token: Arc<str>,
+    cache: moka::future::Cache<[u8; 32], Verdict>,
+}
+
+impl Authenticator {
+    /// Returns an authenticator that asks `access` (a transport that carries the service token) about keys.
+    pub fn new(access: Transport, service_token: Arc<str>) -> Self {
+        let cache = moka::future::Cache::builder().max_capacity(CACHED_KEYS).time_to_live(CACHED_FOR).build();
+        Self { access: AccessServiceClient::new(access), service_token, cache }
+    }
+
+    /// Tells what a request presents, without asking anybody.
+    fn presented(&self, path: &str, headers: &HeaderMap) -> Result<Presented, Problem> {
+        if let Some(token) = headers.get(SERVICE_TOKEN) {
+            return match constant_time::verify_slices_are_equal(token.as_bytes(), self.service_token.as_bytes()) {
+                Ok(()) => Ok(Presented::Caller(Caller::Service)),
+                Err(_) => Err(Problem::unauthenticated("SERVICE_TOKEN_INVALID", "the service token is not this installation's")),
+            };
+        }
+        match presented_key(headers) {
+            Some(key) if key.len() <= LONGEST_KEY => Ok(Presented::Key(key.to_owned())),
+            Some(_) => Err(unknown_key()),
+            None if PUBLIC.iter().any(|public| path.starts_with(public)) => Ok(Presented::Caller(Caller::Anonymous)),
+            None => Err(missing_key()),
+        }
+    }
+
+    /// Asks access whose key it is; concurrent calls with one key ask once. The key itself is not kept.
+    fn identify(&self, key: String) -> BoxFuture<'static, Result<Verdict, Status>> {
+        let (cache, access) = (self.cache.clone(), self.access.clone());
+        Box::pin(async move {
+            let mut fingerprint = [0; 32];
+            fingerprint.copy_from_slice(digest::digest(&digest::SHA256, key.as_bytes()).as_ref());
+            if let Some(verdict) = cache.get(&fingerprint).await {
+                return Ok(verdict);
+            }
+            let verdict = cache.try_get_with(fingerprint, ask_access(access, key)).await;
+            verdict.map_err(|status| Status::clone(&status))
+        })
+    }
+}
+
+async fn ask_access(mut access: AccessServiceClient<Transport>, api_key: String) -> Result<Verdict, Status> {
+    match access.authenticate(pb::AuthenticateRequest { api_key }).await {
+        Ok(answer) => identity(answer.into_inner()).map(Some),
+        Err(status) if status.code() == Code::Unauthenticated => Ok(None),
+        Err(status) => {
+            tracing::warn!(grpc.code = ?status.code(), "access could not be asked about a key: {}", status.message());
+            let wait = Duration::from_secs(1);
+            Err(Problem::unavailable("ACCESS_UNAVAILABLE", "the API key cannot be checked right now", wait).into())
+        }
+    }
+}
+
+fn identity(answer: pb::AuthenticateResponse) -> Result<Arc<Identity>, Status> {
+    let malformed = |error: &(dyn std::error::Error + 'static)| Status::from(Problem::internal(error));
+    Ok(Arc::new(Identity {
+        key_id: answer.key_id.parse::<KeyId>().map_err(|error| malformed(&error))?,
+        organization_id: answer.organization_id.parse().map_err(|error: colloquy_types::OrganizationIdError| malformed(&error))?,
+        // A newer access may know scopes this release does not; they allow nothing here.
+        scopes: answer.scopes.iter().filter_map(|scope| scope.parse::<Scope>().ok()).collect(),
+    }))
+}
+
+/// Returns the API key a request carries, whichever of the contract's ways it uses.
+pub fn presented_key(headers: &HeaderMap) -> Option<&str> {
+    if let Some(key) = headers.get("x-api-key") {
+        return key.to_str().ok().filter(|key| !key.is_empty());
+    }
+    let value = headers.get(http::header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, key) = value.split_once(' ')?;
+    (scheme.eq_ignore_ascii_case("bearer") && !key.trim().is_empty()).then(|| key.trim())
+}
+
+/// The layer: puts the [`Caller`] into the request, or answers `UNAUTHENTICATED`.
+pub(crate) async fn authenticate(State(authenticator): State<Authenticator>, mut request: Request, next: Next) -> Response {
+    let caller = match authenticator.presented(request.uri().path(), request.headers()) {
+        Ok(Presented::Caller(caller)) => Ok(caller),
+        Ok(Presented::Key(key)) => match authenticator.identify(key).await {
+            Ok(Some(identity)) => Ok(Caller::Key(identity)),
+            Ok(None) => Err(unknown_key().into()),
+            Err(status) => Err(status),
+        },
+        Err(problem) => Err(Status::from(problem)),
+    };
+    match caller {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(status) => status.into_http::<tonic::body::Body>().map(axum::body::Body::new),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_in_either_header() {
+        let headers = |name: &'static str, value: &'static str| HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
+        assert_eq!(presented_key(&headers("x-api-key", "k")), Some("k"));
+        assert_eq!(presented_key(&headers("authorization", "bearer  k ")), Some("k"));
+        assert_eq!(presented_key(&headers("authorization", "Basic k")), None);
+        assert_eq!(presented_key(&headers("x-api-key", "")), None);
+    }
+}

@@ -1,0 +1,96 @@
+//! SQLite, set up the one way that neither loses nor locks: WAL, one writer, several readers.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use sqlx::SqlitePool;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+
+/// When a commit is on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Before it answers. For what is kept nowhere else.
+    Full,
+    /// At the next checkpoint; the file stays consistent. For views, which the log replays.
+    Lazy,
+}
+
+/// How many connections read at once.
+const READERS: u32 = 4;
+/// How long a reader waits for a connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The write-ahead log shrinks to this after a checkpoint, in bytes.
+const JOURNAL_SIZE_LIMIT: &str = "16777216";
+
+/// One SQLite file: a writer pool of one connection, since a second one would only find the file locked, and readers.
+#[derive(Clone, Debug)]
+pub struct Sqlite {
+    writer: SqlitePool,
+    readers: SqlitePool,
+}
+
+impl Sqlite {
+    /// Opens the file at `path`, making it and its folder if missing, and brings it up to date.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or migrated.
+    pub async fn open(path: &Path, durability: Durability, migrations: &Migrator) -> anyhow::Result<Self> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        let synchronous = match durability {
+            Durability::Full => SqliteSynchronous::Full,
+            Durability::Lazy => SqliteSynchronous::Normal,
+        };
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .page_size(8192)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(synchronous)
+            .busy_timeout(Duration::from_secs(5))
+            .statement_cache_capacity(256)
+            .pragma("journal_size_limit", JOURNAL_SIZE_LIMIT)
+            .pragma("cache_size", "-4096")
+            .pragma("temp_store", "memory")
+            // What is deleted is overwritten: an erased conversation must not survive in free pages.
+            .pragma("secure_delete", "on")
+            .optimize_on_close(false, None);
+        let writer = SqlitePoolOptions::new().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
+        let writer = writer.connect_with(options.clone()).await.with_context(|| format!("cannot open {}", path.display()))?;
+        migrate(path, &writer, migrations).await?;
+        let readers = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(ACQUIRE_TIMEOUT).max_lifetime(None);
+        let readers = readers.connect_with(options.read_only(true)).await.context("cannot open a reader")?;
+        Ok(Self { writer, readers })
+    }
+
+    /// Returns the pool that writes: one connection.
+    pub fn writer(&self) -> &SqlitePool {
+        &self.writer
+    }
+
+    /// Returns the pool that reads.
+    pub fn readers(&self) -> &SqlitePool {
+        &self.readers
+    }
+
+    /// Closes the file; everything committed is then in it.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// Migrates under a lock on a file beside the database: SQLite's own migration lock does nothing, and `colloquy keys` may run
+/// beside a server that is starting.
+async fn migrate(path: &Path, writer: &SqlitePool, migrations: &Migrator) -> anyhow::Result<()> {
+    let mut lock_path = PathBuf::from(path).into_os_string();
+    lock_path.push(".migrate-lock");
+    let lock = std::fs::File::create(&lock_path).context("cannot make the migration lock")?;
+    let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock)).await?.context("cannot lock for migration")?;
+    let migrated = migrations.run(writer).await.with_context(|| format!("cannot migrate {}", path.display()));
+    drop(lock);
+    migrated
+}
