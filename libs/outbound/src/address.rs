@@ -45,13 +45,17 @@ pub(crate) fn is_public_v4(ip: Ipv4Addr) -> bool {
 /// Only `2000::/3` is handed out as such, so everything else (loopback, unique-local, link-local, site-local, multicast,
 /// discard, IPv4-compatible, local NAT64) needs no list of its own.
 pub(crate) fn is_public_v6(ip: Ipv6Addr) -> bool {
-    let [a, b, c, ..] = ip.segments();
-    let global_unicast = a & 0xe000 == 0x2000;
-    // IETF protocol assignments (Teredo among them), documentation twice, AS112.
-    let special = (a == 0x2001 && b < 0x0200)
-        || (a == 0x2001 && b == 0x0db8)
-        || (a == 0x3fff && b < 0x1000)
-        || (a == 0x2620 && b == 0x004f && c == 0x8000);
+    let segments = ip.segments();
+    let global_unicast = segments[0] & 0xe000 == 0x2000;
+    let special = match segments {
+        // IETF protocol assignments (Teredo among them), documentation.
+        [0x2001, b, ..] => b < 0x0200 || b == 0x0db8,
+        // AS112.
+        [0x2620, 0x004f, 0x8000, ..] => true,
+        // Documentation.
+        [0x3fff, b, ..] => b < 0x1000,
+        _ => false,
+    };
     global_unicast && !special
 }
 
