@@ -19,6 +19,7 @@ pub(crate) struct Delivery {
     received_at: Timestamp,
     key: Vec<String>,
     events: Vec<Event>,
+    taken: HashSet<EventId>,
 }
 
 impl Delivery {
@@ -32,6 +33,7 @@ impl Delivery {
             received_at: context.received_at,
             key: key.iter().map(|&part| part.to_owned()).collect(),
             events: Vec::new(),
+            taken: HashSet::new(),
         }
     }
 
@@ -45,11 +47,17 @@ impl Delivery {
         self.push_named(&[], occurred_at, data);
     }
 
-    /// Writes down one of several events of a kind, told apart by `name`.
+    /// Writes down one of several events of a kind, told apart by `name`; should a provider use a name twice, the later events
+    /// are numbered.
     pub(crate) fn push_named(&mut self, name: &[&str], occurred_at: Option<Timestamp>, data: Data) {
-        let identity: Vec<&str> =
+        let mut identity: Vec<&str> =
             self.key.iter().map(String::as_str).chain([data.kind()]).chain(name.iter().copied()).collect();
-        let event_id = EventId::derive(self.conversation_id, &identity);
+        let mut event_id = EventId::derive(self.conversation_id, &identity);
+        let place = format!("#{}", self.events.len());
+        if self.taken.contains(&event_id) {
+            identity.push(&place);
+            event_id = EventId::derive(self.conversation_id, &identity);
+        }
         self.write(event_id, occurred_at, data);
     }
 
@@ -75,6 +83,7 @@ impl Delivery {
     }
 
     fn write(&mut self, event_id: EventId, occurred_at: Option<Timestamp>, data: Data) {
+        self.taken.insert(event_id);
         self.events.push(Event {
             event_id,
             conversation_id: self.conversation_id,

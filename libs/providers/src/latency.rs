@@ -29,7 +29,10 @@ mod tests {
     #[test]
     fn percentiles_are_values_that_were_measured() {
         let measured = distribution(vec![944.5, 812.0, 1203.25]).unwrap();
-        assert_eq!(measured, json!({"num": 3, "min": 812.0, "max": 1203.25, "p50": 944.5, "p90": 1203.25, "p95": 1203.25, "p99": 1203.25}));
+        assert_eq!(
+            measured,
+            json!({"num": 3, "min": 812.0, "max": 1203.25, "p50": 944.5, "p90": 1203.25, "p95": 1203.25, "p99": 1203.25})
+        );
         assert_eq!(distribution(vec![f64::NAN, -1.0]), None);
     }
 }

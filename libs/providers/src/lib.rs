@@ -9,7 +9,7 @@
 //! - [`splice`]: a recording taken out of a JSON body while it streams by.
 //!
 //! A new provider is one module, one line in [`map`], and its samples. Numbers in comments such as "1.3" are sections of the
-//! wire-format notes kept with the samples.
+//! wire-format notes, `providers.md`.
 
 mod agent_session;
 mod analysis;
@@ -22,6 +22,7 @@ mod recording;
 mod redaction;
 mod retell;
 mod sessions;
+pub mod sign;
 pub mod splice;
 mod time;
 mod value;

@@ -15,8 +15,15 @@ pub(crate) fn push(delivery: &mut Delivery, at: Option<Timestamp>, channel: Reco
     let url = urls.iter().filter_map(|url| text(url)).find(|url| is_link(url));
     if let Some(url) = url {
         let content_type = content_type(&url).map(str::to_owned);
-        let recording =
-            Recording { url: Some(url), object_key: None, sha256: None, size_bytes: None, content_type, duration_ms: None, channel };
+        let recording = Recording {
+            url: Some(url),
+            object_key: None,
+            sha256: None,
+            size_bytes: None,
+            content_type,
+            duration_ms: None,
+            channel,
+        };
         delivery.push_named(&[channel.as_str()], at, Data::RecordingAvailable(recording));
     }
 }

@@ -1,2 +1,55 @@
-//! Placeholder.
-fn main() {}
+//! Measures what the product promises about speed, memory and disk, on a server of its own.
+//!
+//! Not a test: machines differ and are noisy. Compare the numbers of one run with each other.
+//!
+//! ```text
+//! cargo run --release -p colloquy-load -- --turns 1000000 --conversations 1000000
+//! COLLOQUY_TEST_POSTGRES_URL=postgres://… cargo run --release -p colloquy-load -- --engine postgres
+//! ```
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that fails should end")]
+
+mod latency;
+mod reads;
+mod space;
+mod writes;
+
+use clap::Parser;
+use colloquy_e2e::{Engine, Server};
+
+/// What to measure, and how much of it.
+#[derive(Parser)]
+struct Options {
+    /// `sqlite` or `postgres`.
+    #[arg(long, default_value = "sqlite")]
+    engine: String,
+    /// Turns to send in native batches; memory and disk are measured after them.
+    #[arg(long, default_value_t = 200_000)]
+    turns: u64,
+    /// Conversations to list from.
+    #[arg(long, default_value_t = 100_000)]
+    conversations: u64,
+    /// Seconds for each measurement that is bounded by time.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+}
+
+#[tokio::main]
+async fn main() {
+    let options = Options::parse();
+    let engine = match options.engine.as_str() {
+        "sqlite" => Engine::Sqlite,
+        _ => Engine::Postgres(colloquy_testkit::postgres::database_url().await.expect("COLLOQUY_TEST_POSTGRES_URL is set")),
+    };
+    let server = Server::start(engine.clone()).await;
+    let idle = space::memory_kib(&server);
+    writes::native_batches(&server, options.turns).await;
+    space::report(&server, options.turns, idle);
+    reads::transcript(&server).await;
+    writes::single_turns(&server, options.seconds).await;
+    writes::webhooks(&server, options.seconds).await;
+    drop(server);
+
+    let server = Server::start(engine).await;
+    reads::lists(&server, options.conversations).await;
+}

@@ -45,7 +45,8 @@ fn reason(termination: &str, transcript: &Transcript) -> &'static str {
     }
     if hints(&["voicemail"]) {
         VOICEMAIL
-    } else if hints(&["max duration", "maximum duration", "max_duration", "duration exceeded", "exceeded maximum", "time limit"]) {
+    } else if hints(&["max duration", "maximum duration", "max_duration", "duration exceeded", "exceeded maximum", "time limit"])
+    {
         MAX_DURATION
     } else if hints(&["silence", "inactiv", "idle"]) {
         SILENCE_TIMEOUT

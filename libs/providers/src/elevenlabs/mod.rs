@@ -4,8 +4,8 @@ mod ending;
 mod transcript;
 
 use colloquy_events::{
-    Analysis, Authority, CallSuccessful, Cost, Data, Direction, EndStatus, Ended, ErrorRaised, Facts, Feedback, JsonMap, LiveStatus,
-    Recording, RecordingChannel, ResolutionStatus, Thumbs, Transfer, TransferState, Update,
+    Analysis, Authority, CallSuccessful, Cost, Data, Direction, EndStatus, Ended, ErrorRaised, Facts, Feedback, JsonMap,
+    LiveStatus, Recording, RecordingChannel, ResolutionStatus, Thumbs, Transfer, TransferState, Update,
 };
 use colloquy_types::{Provider, Timestamp};
 use serde_json::{Value, json};
@@ -18,8 +18,11 @@ use crate::time;
 use crate::value::{first, flag, list, map as object, non_empty, number, phone, remainder, short, text, word};
 use transcript::Transcript;
 
-/// Further final transcripts of a provider that sends one: this one.
+/// There is one final transcript of a conversation; when analysis is run again, the time of emission decides.
 const REVISION: u32 = 1;
+
+/// More tags than this are no tags.
+const MAX_TAGS: usize = 100;
 
 /// Fields of `data` that have their own place in the canonical record.
 const KNOWN_DATA: &[&str] = &[
@@ -34,6 +37,7 @@ const KNOWN_DATA: &[&str] = &[
     "tag_ids",
     "transcript",
     "user_id",
+    "version_id",
     "visited_agents",
 ];
 
@@ -175,7 +179,7 @@ fn started_facts(data: &Value, started_at: Option<Timestamp>) -> Facts {
         user_id: short(first(&[&data["user_id"], &data["conversation_initiation_client_data"]["user_id"]])),
         language: short(&metadata["main_language"]),
         started_at,
-        tags: list(&data["tag_ids"]).iter().filter_map(short).collect(),
+        tags: list(&data["tag_ids"]).iter().filter_map(short).take(MAX_TAGS).collect(),
         voice_platform: short(&phone_call["type"]),
         ..Facts::default()
     }
@@ -215,12 +219,7 @@ fn technical_facts(data: &Value, transcript: &Transcript) -> Facts {
     if !list(&data["metadata"]["warnings"]).is_empty() {
         quality.insert("warnings".to_owned(), data["metadata"]["warnings"].clone());
     }
-    Facts {
-        metadata: non_empty(metadata),
-        latency_ms: non_empty(latency),
-        quality: non_empty(quality),
-        ..Facts::default()
-    }
+    Facts { metadata: non_empty(metadata), latency_ms: non_empty(latency), quality: non_empty(quality), ..Facts::default() }
 }
 
 fn push_transfers(delivery: &mut Delivery, transcript: &Transcript) {
@@ -250,8 +249,7 @@ fn analysis(given: &Value, transferred: bool) -> Analysis {
     take_well_known(&mut analysis, &extracted);
     analysis.custom_analysis = non_empty(extracted);
     // Criteria, rationales and the title have no place of their own. The `_list` forms repeat the maps.
-    let known =
-        ["call_successful", "transcript_summary", "data_collection_results_list", "evaluation_criteria_results_list"];
+    let known = ["call_successful", "transcript_summary", "data_collection_results_list", "evaluation_criteria_results_list"];
     if let Some(rest) = non_empty(remainder(given, &known)) {
         let metadata = [("analysis".to_owned(), Value::Object(rest))].into_iter().collect();
         analysis.facts.metadata = Some(metadata);

@@ -10,6 +10,9 @@ use crate::sessions::Parts;
 use crate::time;
 use crate::value::{embedded, flag, list, number, short, text, word};
 
+/// More kinds of measurements, or more transfers, than this are not told apart: no agent has them.
+const MAX_KINDS: usize = 1000;
+
 /// What can be read from the entries.
 #[derive(Default)]
 pub(super) struct Transcript {
@@ -48,8 +51,9 @@ impl Transcript {
         for (index, entry) in entries.iter().enumerate() {
             transcript.read_entry(index, entry, started_at, ids);
         }
-        if transcript.parts.are_several() {
-            transcript.name_speakers(entries);
+        // Only where several agents spoke does the role not say who.
+        if !transcript.parts.are_several() {
+            transcript.turns.iter_mut().for_each(|turn| turn.speaker = None);
         }
         transcript
     }
@@ -63,9 +67,8 @@ impl Transcript {
 
         self.note_metrics(&entry["conversation_turn_metrics"]);
         let role = if word(&entry["role"]) == "user" { Role::User } else { Role::Agent };
-        if role == Role::Agent {
-            self.parts.saw(short(&entry["agent_metadata"]["agent_id"]), when);
-        }
+        let speaker = short(&entry["agent_metadata"]["agent_id"]).filter(|_| role == Role::Agent);
+        self.parts.saw(speaker.clone(), when);
         let place = |turn: &mut Turn| {
             turn.start_ms = start_ms;
             turn.at = at;
@@ -87,6 +90,7 @@ impl Transcript {
             _ => turn.text = spoken,
         }
         if turn.text.is_some() {
+            turn.speaker = speaker;
             self.turns.push(turn);
         }
 
@@ -116,7 +120,7 @@ impl Transcript {
         let arguments = arguments.unwrap_or(&Value::Null);
         match word(&call["tool_name"]) {
             "end_call" => self.agent_hung_up = true,
-            name @ ("transfer_to_number" | "transfer_to_agent") => {
+            name @ ("transfer_to_number" | "transfer_to_agent") if self.transfers.len() < MAX_KINDS => {
                 let keys = ["transfer_number", "phone_number", "number", "sip_uri", "destination", "agent_id", "agent_number"];
                 let destination = keys.iter().find_map(|key| short(&arguments[*key]));
                 let request_id = short(&call["request_id"]).unwrap_or_else(|| self.transfers.len().to_string());
@@ -140,21 +144,10 @@ impl Transcript {
         for (name, metric) in metrics.as_object().into_iter().flatten() {
             let Some(seconds) = number(&metric["elapsed_time"]) else { continue };
             let millis = latency::tidy(seconds * 1000.0);
-            match self.latencies.iter_mut().find(|(known, _)| known == name) {
-                Some((_, values)) => values.push(millis),
-                None => self.latencies.push((name.clone(), vec![millis])),
-            }
-        }
-    }
-
-    /// Where several agents spoke, `agent` does not say who.
-    fn name_speakers(&mut self, entries: &[Value]) {
-        let mut speakers = entries.iter().filter(|entry| text(&entry["message"]).or(text(&entry["original_message"])).is_some());
-        for turn in self.turns.iter_mut().filter(|turn| turn.text.is_some()) {
-            // Spoken turns and the entries with words in them are the same, in the same order.
-            let Some(entry) = speakers.next() else { return };
-            if turn.role == Role::Agent {
-                turn.speaker = short(&entry["agent_metadata"]["agent_id"]);
+            if let Some((_, values)) = self.latencies.iter_mut().find(|(known, _)| known == name) {
+                values.push(millis);
+            } else if self.latencies.len() < MAX_KINDS {
+                self.latencies.push((name.clone(), vec![millis]));
             }
         }
     }

@@ -1,0 +1,326 @@
+//! Composes services into one process: gives them each other, listens, reports readiness, and stops them in order.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum::Router;
+use colloquy_access::{Bootstrap, Secret};
+use colloquy_service::auth::Authenticator;
+use colloquy_service::server::{self, Health};
+use colloquy_service::transport::{self, LocalSlot, Transport};
+use colloquy_service::{Service, stack, telemetry};
+use colloquy_types::{Clock, SystemClock};
+use prometheus::Registry;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::keyring::Keyring;
+use crate::settings::Settings;
+
+/// The services of this process, running.
+pub(crate) struct Running {
+    pub(crate) http: Option<SocketAddr>,
+    pub(crate) grpc: SocketAddr,
+    /// Calls access as this installation itself.
+    pub(crate) transports: Transports,
+    made_key: Option<Secret>,
+    addresses: PathBuf,
+    health: Health,
+    names: Vec<&'static str>,
+    tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
+    stop: CancellationToken,
+    grace: Duration,
+}
+
+/// How every service is reached: in this process, or at its address.
+pub(crate) struct Transports {
+    slots: HashMap<&'static str, LocalSlot>,
+    plain: HashMap<&'static str, Transport>,
+    service_token: Arc<str>,
+}
+
+impl Transports {
+    fn new(settings: &Settings, services: &[&'static str], service_token: Arc<str>) -> anyhow::Result<Self> {
+        let mut transports = Self { slots: HashMap::new(), plain: HashMap::new(), service_token };
+        for name in crate::settings::SERVICES.into_iter().filter(|name| *name != "edge") {
+            if services.contains(&name) {
+                let slot = LocalSlot::new();
+                transports.plain.insert(name, slot.transport());
+                transports.slots.insert(name, slot);
+            } else if let Some(url) = settings.service_url(name) {
+                transports.plain.insert(name, transport::connect(url).with_context(|| format!("{name}-url"))?);
+            }
+        }
+        Ok(transports)
+    }
+
+    /// Returns a transport that acts as this installation itself.
+    pub(crate) fn trusted(&self, name: &str) -> anyhow::Result<Transport> {
+        Ok(transport::outgoing(self.find(name)?, Some(&self.service_token)))
+    }
+
+    /// Returns a transport that carries only what its caller puts into it.
+    pub(crate) fn plain(&self, name: &str) -> anyhow::Result<Transport> {
+        Ok(transport::outgoing(self.find(name)?, None))
+    }
+
+    fn find(&self, name: &str) -> anyhow::Result<Transport> {
+        match self.plain.get(name) {
+            Some(transport) => Ok(transport.clone()),
+            None => {
+                let variable = format!("COLLOQUY_{}_URL", name.replace('-', "_").to_uppercase());
+                bail!("{name} does not run in this process: say where it is with --{name}-url or {variable}")
+            }
+        }
+    }
+}
+
+impl Running {
+    /// Starts the named services. Everything is listening and ready when this returns.
+    pub(crate) async fn start(settings: &Settings, services: &[&'static str], registry: Registry) -> anyhow::Result<Self> {
+        // Listeners first: a taken port should fail in the first second, not after the migrations.
+        let has_edge = services.contains(&"edge");
+        let http_listener = if has_edge { Some(server::bind("http-addr", settings.http_addr).await?) } else { None };
+        let grpc_listener = server::bind("grpc-addr", settings.grpc_addr).await?;
+        let metrics_listener = server::bind("metrics-addr", settings.metrics_addr).await?;
+        let http = http_listener.as_ref().map(TcpListener::local_addr).transpose()?;
+        let (grpc, metrics) = (grpc_listener.local_addr()?, metrics_listener.local_addr()?);
+
+        let keyring = Keyring::open(settings.master_key.as_deref(), &settings.data_dir)?;
+        let transports = Transports::new(settings, services, keyring.service_token())?;
+        let authenticator = Authenticator::new(transports.trusted("access")?, keyring.service_token());
+        let stop = CancellationToken::new();
+        let builder = Builder { settings, keyring: &keyring, transports: &transports, stop: &stop, clock: Arc::new(SystemClock) };
+
+        let mut router = Router::new();
+        let mut names = Vec::new();
+        let mut background = Vec::new();
+        let mut made_key = None;
+        for name in services.iter().copied().filter(|name| *name != "edge") {
+            let (service, made) = builder.build(name).await.with_context(|| format!("{name} cannot start"))?;
+            let wrapped = stack::wrap(&service, authenticator.clone()).reset_fallback();
+            if let Some(slot) = transports.slots.get(name) {
+                slot.fill(wrapped.clone());
+            }
+            router = router.merge(wrapped);
+            names.extend(service.grpc_names);
+            background.extend(service.tasks);
+            made_key = made_key.or(made);
+        }
+        let (health, introspection) = server::health_and_reflection(&names).await?;
+        let router = router.merge(introspection.reset_fallback()).fallback(no_such_method);
+
+        let mut tasks = JoinSet::new();
+        let grace = settings.shutdown_grace;
+        spawn_server(&mut tasks, "grpc", grpc_listener, router, &stop, grace);
+        if let Some(listener) = http_listener {
+            let edge = builder.edge(http)?;
+            spawn_server(&mut tasks, "http", listener, edge, &stop, grace);
+        }
+        spawn_server(&mut tasks, "metrics", metrics_listener, metrics_router(registry), &stop, grace);
+        for task in background {
+            tasks.spawn(async move { (task.name, task.work.await) });
+        }
+        health.set_serving(&names, true).await;
+        let addresses = write_addresses(&settings.data_dir, http, grpc, metrics)?;
+        let http_text = http.map_or_else(|| "none".to_owned(), |http| http.to_string());
+        tracing::info!(http.addr = http_text, grpc.addr = %grpc, metrics.addr = %metrics, "ready: {}", services.join(", "));
+        Ok(Self { http, grpc, transports, made_key, addresses, health, names, tasks, stop, grace })
+    }
+
+    /// Prints the administrator key that was made at the first start, once.
+    pub(crate) fn print_made_key(&self) {
+        if let Some(secret) = &self.made_key {
+            println!("The first administrator key, for organization 'default'. It is not shown again:\n\n  {}\n", secret.expose());
+        }
+    }
+
+    /// Returns the administrator key that was made at this start.
+    pub(crate) fn made_key(&self) -> Option<&Secret> {
+        self.made_key.as_ref()
+    }
+
+    /// Serves until SIGTERM or SIGINT, or until something fails that must not.
+    pub(crate) async fn until_stopped(mut self) -> anyhow::Result<()> {
+        let outcome = tokio::select! {
+            () = stop_signal() => Ok(()),
+            ended = self.tasks.join_next() => match ended {
+                Some(Ok((name, Ok(())))) => Err(anyhow::anyhow!("{name} ended by itself")),
+                Some(Ok((name, Err(error)))) => Err(error.context(format!("{name} failed"))),
+                Some(Err(error)) => Err(anyhow::Error::from(error).context("a task panicked")),
+                None => Ok(()),
+            },
+        };
+        outcome.and(self.stop().await)
+    }
+
+    /// Stops in order: not ready any more, no new connections, streams end, workers drain; within the grace period.
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+        tracing::info!("stopping");
+        self.health.set_serving(&self.names, false).await;
+        std::fs::remove_file(&self.addresses).ok();
+        self.stop.cancel();
+        let drained = tokio::time::timeout(self.grace + Duration::from_secs(1), async {
+            while let Some(ended) = self.tasks.join_next().await {
+                match ended {
+                    Ok((name, Err(error))) => tracing::warn!("{name} ended badly: {error:#}"),
+                    Err(error) => tracing::warn!("a task did not end well: {error}"),
+                    Ok((_, Ok(()))) => {}
+                }
+            }
+        });
+        if drained.await.is_err() {
+            tracing::warn!("some tasks were still busy when the grace period ended");
+        }
+        Ok(())
+    }
+}
+
+/// Builds services from what they share.
+struct Builder<'a> {
+    settings: &'a Settings,
+    keyring: &'a Keyring,
+    transports: &'a Transports,
+    stop: &'a CancellationToken,
+    clock: Arc<dyn Clock>,
+}
+
+impl Builder<'_> {
+    async fn build(&self, name: &str) -> anyhow::Result<(Service, Option<Secret>)> {
+        match name {
+            "access" => self.access().await,
+            "ingestion" => Ok((self.ingestion().await?, None)),
+            "conversation-store" => Ok((self.conversation_store().await?, None)),
+            "transcript" => Ok((self.transcript().await?, None)),
+            other => bail!("there is no service '{other}'"),
+        }
+    }
+
+    async fn access(&self) -> anyhow::Result<(Service, Option<Secret>)> {
+        let settings = colloquy_access::Settings {
+            database: self.settings.databases.access.clone(),
+            bootstrap_api_key: self.settings.bootstrap_api_key.clone().map(Secret::from_text),
+        };
+        let deps = colloquy_access::Deps { clock: self.clock.clone(), page_tokens: self.keyring.page_tokens() };
+        let (service, bootstrap) = colloquy_access::build(settings, deps).await?;
+        let made = match bootstrap {
+            Bootstrap::Made(secret) => Some(secret),
+            Bootstrap::Present => None,
+        };
+        Ok((service, made))
+    }
+
+    async fn ingestion(&self) -> anyhow::Result<Service> {
+        let settings = colloquy_ingestion::Settings {
+            database: self.settings.databases.ingestion.clone(),
+            log_dir: self.settings.data_dir.clone(),
+            spool_dir: self.settings.data_dir.join("spool"),
+            master_key: self.keyring.master(),
+            max_body_bytes: self.settings.max_webhook_bytes,
+            max_audio_body_bytes: self.settings.max_audio_webhook_bytes,
+        };
+        let deps = colloquy_ingestion::Deps {
+            clock: self.clock.clone(),
+            page_tokens: self.keyring.page_tokens(),
+            stop: self.stop.clone(),
+            conversation_store: self.transports.trusted("conversation-store")?,
+        };
+        colloquy_ingestion::build(settings, deps).await
+    }
+
+    async fn conversation_store(&self) -> anyhow::Result<Service> {
+        let settings = colloquy_conversation_store::Settings {
+            database: self.settings.databases.conversation_store.clone(),
+            objects_url: self.settings.objects_url.clone(),
+            outbound: self.settings.outbound.clone(),
+            stuck_after: self.settings.stuck_after,
+        };
+        let deps = colloquy_conversation_store::Deps {
+            clock: self.clock.clone(),
+            page_tokens: self.keyring.page_tokens(),
+            stop: self.stop.clone(),
+            log: self.transports.trusted("ingestion")?,
+        };
+        colloquy_conversation_store::build(settings, deps).await
+    }
+
+    async fn transcript(&self) -> anyhow::Result<Service> {
+        let settings = colloquy_transcript::Settings { database: self.settings.databases.transcript.clone() };
+        let deps = colloquy_transcript::Deps { stop: self.stop.clone(), log: self.transports.trusted("ingestion")? };
+        colloquy_transcript::build(settings, deps).await
+    }
+
+    fn edge(&self, http: Option<SocketAddr>) -> anyhow::Result<Router> {
+        let settings = colloquy_edge::Settings {
+            public_url: self.settings.public_url.clone().or_else(|| http.map(|http| format!("http://{http}"))),
+        };
+        let deps = colloquy_edge::Deps {
+            access: self.transports.plain("access")?,
+            conversation_store: self.transports.plain("conversation-store")?,
+            ingestion: self.transports.plain("ingestion")?,
+            transcript: self.transports.plain("transcript")?,
+        };
+        Ok(colloquy_edge::router(settings, deps))
+    }
+}
+
+fn spawn_server(
+    tasks: &mut JoinSet<(&'static str, anyhow::Result<()>)>,
+    name: &'static str,
+    listener: TcpListener,
+    router: Router,
+    stop: &CancellationToken,
+    grace: Duration,
+) {
+    let stop = stop.clone();
+    tasks.spawn(async move {
+        server::serve(listener, router, stop, grace).await;
+        (name, Ok(()))
+    });
+}
+
+fn metrics_router(registry: Registry) -> Router {
+    Router::new().route("/metrics", axum::routing::get(move || async move { telemetry::render(&registry) }))
+}
+
+async fn no_such_method() -> axum::response::Response {
+    let status = tonic::Status::unimplemented("there is no such method; reflection lists what there is");
+    status.into_http::<tonic::body::Body>().map(axum::body::Body::new)
+}
+
+/// Writes where the process listens, all of it or nothing: whoever waits for the file must not read half of it.
+fn write_addresses(folder: &Path, http: Option<SocketAddr>, grpc: SocketAddr, metrics: SocketAddr) -> anyhow::Result<PathBuf> {
+    let path = folder.join("addresses.json");
+    let aside = folder.join("addresses.json.new");
+    let text = serde_json::json!({
+        "http": http.map(|address| address.to_string()), "grpc": grpc.to_string(), "metrics": metrics.to_string(),
+    });
+    std::fs::create_dir_all(folder).with_context(|| format!("data-dir: cannot make {}", folder.display()))?;
+    std::fs::write(&aside, text.to_string()).with_context(|| format!("cannot write {}", aside.display()))?;
+    std::fs::rename(&aside, &path).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}
+
+async fn stop_signal() {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                tokio::select! {
+                    _ = interrupt => {}
+                    _ = terminate.recv() => {}
+                }
+                return;
+            }
+            Err(error) => tracing::warn!("SIGTERM cannot be listened for: {error}"),
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}

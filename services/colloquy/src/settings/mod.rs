@@ -1,0 +1,201 @@
+//! The settings: one table of what they are called, and one place where they are read and checked.
+//!
+//! Flags win over the environment, the environment over the file named by `--config`, the file over the defaults. Every problem
+//! is reported at once, with the setting's name and where its value came from.
+
+mod table;
+mod values;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::bail;
+use colloquy_outbound::Policy;
+use colloquy_service::telemetry::LogFormat;
+use colloquy_storage::DatabaseUrl;
+
+pub(crate) use table::{Setting, TABLE};
+pub(crate) use values::Values;
+
+/// The services, in the order they are started.
+pub(crate) const SERVICES: [&str; 5] = ["access", "conversation-store", "ingestion", "transcript", "edge"];
+
+/// Services of the design that are not built yet; naming one is an error that says so.
+pub(crate) const LATER_SERVICES: [&str; 2] = ["analytics", "notification"];
+
+/// Everything the binary is told, checked.
+pub(crate) struct Settings {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) databases: Databases,
+    pub(crate) objects_url: String,
+    pub(crate) http_addr: SocketAddr,
+    pub(crate) grpc_addr: SocketAddr,
+    pub(crate) metrics_addr: SocketAddr,
+    pub(crate) service_urls: Vec<(&'static str, String)>,
+    pub(crate) public_url: Option<String>,
+    pub(crate) bootstrap_api_key: Option<String>,
+    pub(crate) master_key: Option<String>,
+    pub(crate) outbound: Policy,
+    pub(crate) log_format: LogFormat,
+    pub(crate) shutdown_grace: Duration,
+    pub(crate) stuck_after: Duration,
+    pub(crate) max_webhook_bytes: u64,
+    pub(crate) max_audio_webhook_bytes: u64,
+}
+
+/// Where each service's database is.
+pub(crate) struct Databases {
+    pub(crate) access: DatabaseUrl,
+    pub(crate) ingestion: DatabaseUrl,
+    pub(crate) conversation_store: DatabaseUrl,
+    pub(crate) transcript: DatabaseUrl,
+}
+
+impl Settings {
+    /// Reads and checks all settings.
+    ///
+    /// # Errors
+    /// One error naming every bad setting, its source and what is allowed.
+    pub(crate) fn read(values: &Values) -> anyhow::Result<Self> {
+        let mut check = Check { values, problems: Vec::new() };
+        let data_dir = PathBuf::from(values.text("data-dir"));
+        let log_url = values.text("log-url");
+        if log_url != "embedded:" {
+            check.problem("log-url", "must be 'embedded:'; other engines come with a later release");
+        }
+        let settings = Self {
+            databases: Databases {
+                access: check.database("access-database-url", &data_dir),
+                ingestion: check.database("ingestion-database-url", &data_dir),
+                conversation_store: check.database("conversation-store-database-url", &data_dir),
+                transcript: check.database("transcript-database-url", &data_dir),
+            },
+            objects_url: check.objects_url(&data_dir),
+            http_addr: check.parse("http-addr", "an address such as 127.0.0.1:8080"),
+            grpc_addr: check.parse("grpc-addr", "an address such as 127.0.0.1:50051"),
+            metrics_addr: check.parse("metrics-addr", "an address such as 127.0.0.1:9464"),
+            service_urls: check.service_urls(),
+            public_url: check.public_url(),
+            bootstrap_api_key: check.bootstrap_api_key(),
+            master_key: values.optional("master-key"),
+            outbound: check.outbound(),
+            log_format: check.log_format(),
+            shutdown_grace: check.seconds("shutdown-grace-seconds"),
+            stuck_after: check.seconds("stuck-after-seconds"),
+            max_webhook_bytes: check.mebibytes("max-webhook-mib"),
+            max_audio_webhook_bytes: check.mebibytes("max-audio-webhook-mib"),
+            data_dir,
+        };
+        if !check.problems.is_empty() {
+            bail!("the settings cannot be used:\n  {}", check.problems.join("\n  "));
+        }
+        Ok(settings)
+    }
+
+    /// Returns the address of a service that runs elsewhere.
+    pub(crate) fn service_url(&self, service: &str) -> Option<&str> {
+        self.service_urls.iter().find(|(name, _)| *name == service).map(|(_, url)| url.as_str())
+    }
+}
+
+struct Check<'a> {
+    values: &'a Values,
+    problems: Vec<String>,
+}
+
+impl Check<'_> {
+    fn problem(&mut self, setting: &str, message: impl std::fmt::Display) {
+        self.problems.push(format!("{} {message}", self.values.describe(setting)));
+    }
+
+    fn parse(&mut self, setting: &str, allowed: &str) -> SocketAddr {
+        self.values.text(setting).parse().unwrap_or_else(|_| {
+            self.problem(setting, format!("must be {allowed}"));
+            SocketAddr::from(([127, 0, 0, 1], 0))
+        })
+    }
+
+    fn number(&mut self, setting: &str, allowed: std::ops::RangeInclusive<u64>) -> u64 {
+        match self.values.text(setting).parse() {
+            Ok(number) if allowed.contains(&number) => number,
+            _ => {
+                self.problem(setting, format!("must be a whole number from {} to {}", allowed.start(), allowed.end()));
+                *allowed.start()
+            }
+        }
+    }
+
+    fn seconds(&mut self, setting: &str) -> Duration {
+        Duration::from_secs(self.number(setting, 1..=31_536_000))
+    }
+
+    fn mebibytes(&mut self, setting: &str) -> u64 {
+        self.number(setting, 1..=1_024) << 20
+    }
+
+    fn database(&mut self, setting: &str, data_dir: &std::path::Path) -> DatabaseUrl {
+        // A service's own setting wins over the one for all.
+        let setting = if self.values.optional(setting).is_some() { setting } else { "database-url" };
+        DatabaseUrl::parse(&self.values.text(setting), data_dir).unwrap_or_else(|message| {
+            self.problem(setting, message);
+            DatabaseUrl::SqliteFolder(data_dir.to_owned())
+        })
+    }
+
+    fn objects_url(&mut self, data_dir: &std::path::Path) -> String {
+        let text = self.values.text("objects-url");
+        if text == "file://" {
+            let folder = std::path::absolute(data_dir.join("objects")).unwrap_or_else(|_| data_dir.join("objects"));
+            return format!("file://{}", folder.display());
+        }
+        if !text.starts_with("file:///") && !text.starts_with("s3://") {
+            self.problem("objects-url", "must be 'file://', 'file:///folder' or 's3://bucket/prefix'");
+        }
+        text
+    }
+
+    fn http_url(&mut self, setting: &str) -> Option<String> {
+        let text = self.values.optional(setting)?;
+        let is_http = url::Url::parse(&text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        if !is_http {
+            self.problem(setting, "must be an http:// or https:// address");
+        }
+        Some(text)
+    }
+
+    fn service_urls(&mut self) -> Vec<(&'static str, String)> {
+        let named = SERVICES.into_iter().filter(|name| *name != "edge");
+        named.filter_map(|name| Some((name, self.http_url(&format!("{name}-url"))?))).collect()
+    }
+
+    fn public_url(&mut self) -> Option<String> {
+        self.http_url("public-url").map(|url| url.trim_end_matches('/').to_owned())
+    }
+
+    fn bootstrap_api_key(&mut self) -> Option<String> {
+        let key = self.values.optional("bootstrap-api-key")?;
+        if key.len() > 512 || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+            self.problem("bootstrap-api-key", "must be at most 512 visible ASCII characters");
+        }
+        Some(key)
+    }
+
+    fn outbound(&mut self) -> Policy {
+        self.values.text("outbound-allow-networks").parse().unwrap_or_else(|error| {
+            self.problem("outbound-allow-networks", format!("must be CIDRs separated by commas: {error}"));
+            Policy::default()
+        })
+    }
+
+    fn log_format(&mut self) -> LogFormat {
+        match self.values.text("log-format").as_str() {
+            "text" => LogFormat::Text,
+            "json" => LogFormat::Json,
+            _ => {
+                self.problem("log-format", "must be 'text' or 'json'");
+                LogFormat::Text
+            }
+        }
+    }
+}
