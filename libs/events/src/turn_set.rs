@@ -100,7 +100,7 @@ struct Single {
 struct Singles {
     finals: Vec<Single>,
     by_id: HashMap<TurnId, usize>,
-    partials: Vec<(Timestamp, EventId, Turn)>,
+    partials: Vec<(Timestamp, (u32, EventId), Turn)>,
 }
 
 impl Singles {
@@ -117,7 +117,7 @@ impl Singles {
             if turn.is_final {
                 collected.add(turn, event);
             } else {
-                collected.partials.push((event.occurred_at, event.event_id, turn.clone()));
+                collected.partials.push((event.occurred_at, (event.ordinal, event.event_id), turn.clone()));
             }
         }
         collected
@@ -163,7 +163,7 @@ impl Singles {
 
     /// Returns the youngest partial turn of each role, where nothing final of that role is younger.
     fn partials_after(&self, covered_until: Option<Timestamp>) -> Vec<Turn> {
-        let mut latest: HashMap<Role, &(Timestamp, EventId, Turn)> = HashMap::new();
+        let mut latest: HashMap<Role, &(Timestamp, (u32, EventId), Turn)> = HashMap::new();
         for partial in &self.partials {
             let slot = latest.entry(partial.2.role).or_insert(partial);
             if (partial.0, partial.1) > (slot.0, slot.1) {

@@ -50,3 +50,11 @@ pub async fn build(settings: Settings, deps: Deps) -> anyhow::Result<(Service, B
     let routes = Routes::new(AccessServiceServer::new(handler));
     Ok((Service { name: "access", grpc_names: vec![SERVICE_NAME], routes, tasks: Vec::new() }, bootstrap))
 }
+
+/// Brings the database up to date.
+///
+/// # Errors
+/// When it cannot be opened or migrated.
+pub async fn migrate(url: &DatabaseUrl) -> anyhow::Result<()> {
+    open(url).await.map(drop)
+}

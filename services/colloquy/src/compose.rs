@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use axum::Router;
 use colloquy_access::{Bootstrap, Secret};
+use colloquy_ingestion::MasterKey;
 use colloquy_service::auth::Authenticator;
 use colloquy_service::server::{self, Health};
 use colloquy_service::transport::{self, LocalSlot, Transport};
@@ -26,8 +27,8 @@ use crate::settings::Settings;
 pub(crate) struct Running {
     pub(crate) http: Option<SocketAddr>,
     pub(crate) grpc: SocketAddr,
-    /// Calls access as this installation itself.
-    pub(crate) transports: Transports,
+    /// Keeps the services reachable for each other.
+    _transports: Transports,
     made_key: Option<Secret>,
     addresses: PathBuf,
     health: Health,
@@ -119,7 +120,7 @@ impl Running {
         let grace = settings.shutdown_grace;
         spawn_server(&mut tasks, "grpc", grpc_listener, router, &stop, grace);
         if let Some(listener) = http_listener {
-            let edge = builder.edge(http)?;
+            let edge = builder.edge()?;
             spawn_server(&mut tasks, "http", listener, edge, &stop, grace);
         }
         spawn_server(&mut tasks, "metrics", metrics_listener, metrics_router(registry), &stop, grace);
@@ -130,7 +131,7 @@ impl Running {
         let addresses = write_addresses(&settings.data_dir, http, grpc, metrics)?;
         let http_text = http.map_or_else(|| "none".to_owned(), |http| http.to_string());
         tracing::info!(http.addr = http_text, grpc.addr = %grpc, metrics.addr = %metrics, "ready: {}", services.join(", "));
-        Ok(Self { http, grpc, transports, made_key, addresses, health, names, tasks, stop, grace })
+        Ok(Self { http, grpc, _transports: transports, made_key, addresses, health, names, tasks, stop, grace })
     }
 
     /// Prints the administrator key that was made at the first start, once.
@@ -216,19 +217,12 @@ impl Builder<'_> {
     }
 
     async fn ingestion(&self) -> anyhow::Result<Service> {
-        let settings = colloquy_ingestion::Settings {
-            database: self.settings.databases.ingestion.clone(),
-            log_dir: self.settings.data_dir.clone(),
-            spool_dir: self.settings.data_dir.join("spool"),
-            master_key: self.keyring.master(),
-            max_body_bytes: self.settings.max_webhook_bytes,
-            max_audio_body_bytes: self.settings.max_audio_webhook_bytes,
-        };
+        let settings = ingestion_settings(self.settings, self.keyring);
         let deps = colloquy_ingestion::Deps {
             clock: self.clock.clone(),
             page_tokens: self.keyring.page_tokens(),
             stop: self.stop.clone(),
-            conversation_store: self.transports.trusted("conversation-store")?,
+            recordings: self.transports.trusted("conversation-store")?,
         };
         colloquy_ingestion::build(settings, deps).await
     }
@@ -250,15 +244,14 @@ impl Builder<'_> {
     }
 
     async fn transcript(&self) -> anyhow::Result<Service> {
-        let settings = colloquy_transcript::Settings { database: self.settings.databases.transcript.clone() };
-        let deps = colloquy_transcript::Deps { stop: self.stop.clone(), log: self.transports.trusted("ingestion")? };
+        let settings = colloquy_transcript::Settings { database_url: self.settings.databases.transcript.clone() };
+        let log = self.transports.trusted("ingestion")?;
+        let deps = colloquy_transcript::Deps { clock: self.clock.clone(), stop: self.stop.clone(), log };
         colloquy_transcript::build(settings, deps).await
     }
 
-    fn edge(&self, http: Option<SocketAddr>) -> anyhow::Result<Router> {
-        let settings = colloquy_edge::Settings {
-            public_url: self.settings.public_url.clone().or_else(|| http.map(|http| format!("http://{http}"))),
-        };
+    fn edge(&self) -> anyhow::Result<Router> {
+        let settings = colloquy_edge::Settings { public_url: self.settings.public_url.clone(), ..Default::default() };
         let deps = colloquy_edge::Deps {
             access: self.transports.plain("access")?,
             conversation_store: self.transports.plain("conversation-store")?,
@@ -266,6 +259,17 @@ impl Builder<'_> {
             transcript: self.transports.plain("transcript")?,
         };
         Ok(colloquy_edge::router(settings, deps))
+    }
+}
+
+/// Returns what ingestion is told.
+pub(crate) fn ingestion_settings(settings: &Settings, keyring: &Keyring) -> colloquy_ingestion::Settings {
+    let master_key = MasterKey::new(keyring.master());
+    colloquy_ingestion::Settings {
+        database: settings.databases.ingestion.clone(),
+        max_body_bytes: settings.max_webhook_bytes,
+        max_audio_body_bytes: settings.max_audio_webhook_bytes,
+        ..colloquy_ingestion::Settings::in_folder(settings.data_dir.clone(), master_key)
     }
 }
 

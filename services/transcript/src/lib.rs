@@ -1,1 +1,64 @@
-//! Placeholder.
+//! The transcript service: what was said, by whom and when, as turns, plain text and captions.
+//!
+//! A reader keeps, of a conversation's events, the set a transcript needs ([`kept`], [`store`]); the transcript itself is made
+//! when somebody reads it ([`fold`], [`transcripts`]), and written as JSON's fields, text, SRT or VTT ([`convert`], [`render`]).
+
+pub mod caption;
+pub mod conversation_name;
+pub mod convert;
+pub mod error;
+pub mod fold;
+pub mod grpc;
+pub mod kept;
+pub mod language;
+pub mod payload;
+pub mod reader;
+pub mod render;
+mod settings;
+pub mod speaker;
+pub mod store;
+pub mod text;
+pub mod timing;
+pub mod transcripts;
+mod width;
+pub mod wording;
+
+use std::sync::Arc;
+
+use colloquy_proto::transcript::v1::transcript_service_server::SERVICE_NAME;
+use colloquy_service::{Progress, Service, Task};
+use colloquy_storage::{Database, DatabaseUrl, Durability};
+
+pub use settings::{Deps, Settings};
+
+/// Opens the database, and returns the service with the task that reads the log into it.
+///
+/// # Errors
+/// When the database cannot be opened.
+pub async fn build(settings: Settings, deps: Deps) -> anyhow::Result<Service> {
+    // What a lazy database loses when the power goes, the log replays.
+    let database = Database::open(&settings.database_url, NAME, Durability::Lazy, &store::migrations()).await?;
+    let store = store::open(&database);
+    let progress = Progress::starting_at(store.position().await?);
+    let reader = Arc::new(reader::Reader::new(Arc::clone(&store), deps.clock));
+    let transcripts = transcripts::Transcripts::new(store, progress.clone());
+    let reading = colloquy_log_client::run(reader, deps.log, progress, deps.stop);
+    Ok(Service {
+        name: NAME,
+        grpc_names: vec![SERVICE_NAME],
+        routes: tonic::service::Routes::new(grpc::Handler::server(transcripts)),
+        tasks: vec![Task::new("transcript reader", reading)],
+    })
+}
+
+/// What the service and its database are called.
+const NAME: &str = "transcript";
+
+/// Brings the database up to date.
+///
+/// # Errors
+/// When it cannot be opened or migrated.
+pub async fn migrate(url: &DatabaseUrl) -> anyhow::Result<()> {
+    Database::open(url, NAME, Durability::Lazy, &store::migrations()).await?.close().await;
+    Ok(())
+}

@@ -14,9 +14,10 @@ use anyhow::bail;
 use colloquy_outbound::Policy;
 use colloquy_service::telemetry::LogFormat;
 use colloquy_storage::DatabaseUrl;
+use url::Url;
 
-pub(crate) use table::{Setting, TABLE};
-pub(crate) use values::Values;
+
+pub(crate) use values::{Values, arguments};
 
 /// The services, in the order they are started.
 pub(crate) const SERVICES: [&str; 5] = ["access", "conversation-store", "ingestion", "transcript", "edge"];
@@ -33,7 +34,7 @@ pub(crate) struct Settings {
     pub(crate) grpc_addr: SocketAddr,
     pub(crate) metrics_addr: SocketAddr,
     pub(crate) service_urls: Vec<(&'static str, String)>,
-    pub(crate) public_url: Option<String>,
+    pub(crate) public_url: Option<Url>,
     pub(crate) bootstrap_api_key: Option<String>,
     pub(crate) master_key: Option<String>,
     pub(crate) outbound: Policy,
@@ -76,7 +77,7 @@ impl Settings {
             grpc_addr: check.parse("grpc-addr", "an address such as 127.0.0.1:50051"),
             metrics_addr: check.parse("metrics-addr", "an address such as 127.0.0.1:9464"),
             service_urls: check.service_urls(),
-            public_url: check.public_url(),
+            public_url: check.http_url("public-url"),
             bootstrap_api_key: check.bootstrap_api_key(),
             master_key: values.optional("master-key"),
             outbound: check.outbound(),
@@ -155,22 +156,18 @@ impl Check<'_> {
         text
     }
 
-    fn http_url(&mut self, setting: &str) -> Option<String> {
+    fn http_url(&mut self, setting: &str) -> Option<Url> {
         let text = self.values.optional(setting)?;
-        let is_http = url::Url::parse(&text).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-        if !is_http {
+        let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+        if url.is_none() {
             self.problem(setting, "must be an http:// or https:// address");
         }
-        Some(text)
+        url
     }
 
     fn service_urls(&mut self) -> Vec<(&'static str, String)> {
         let named = SERVICES.into_iter().filter(|name| *name != "edge");
-        named.filter_map(|name| Some((name, self.http_url(&format!("{name}-url"))?))).collect()
-    }
-
-    fn public_url(&mut self) -> Option<String> {
-        self.http_url("public-url").map(|url| url.trim_end_matches('/').to_owned())
+        named.filter_map(|name| Some((name, self.http_url(&format!("{name}-url"))?.to_string()))).collect()
     }
 
     fn bootstrap_api_key(&mut self) -> Option<String> {

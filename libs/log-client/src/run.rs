@@ -1,0 +1,185 @@
+//! The loop: connect, take batches, apply, acknowledge, and begin again when the log goes away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use colloquy_proto::log::v1 as pb;
+use colloquy_proto::log::v1::event_log_service_client::EventLogServiceClient;
+use colloquy_service::Progress;
+use colloquy_service::transport::{MAX_MESSAGE_BYTES, Transport};
+use colloquy_storage::StoreError;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::{Code, Status, Streaming};
+
+use crate::Reader;
+use crate::apply::{Applying, Stopped};
+use crate::backoff::Backoff;
+use crate::decode::{Batch, decode};
+
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Services of one process start together: the first few refusals are no outage yet.
+const QUIET_FAILURES: u32 = 5;
+/// Batches that are waiting are joined until they have this many events.
+const JOIN_EVENTS: usize = 2_000;
+/// How many decoded batches may wait while one is applied.
+const AHEAD: usize = 2;
+/// How many acknowledgements may be under way; the log hands out fewer batches than this.
+const ACKNOWLEDGEMENTS: usize = 64;
+
+/// Why a stream of batches ended.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("the service is to stop")]
+    Stop,
+    #[error("the log cannot be read: {} ({:?})", .0.message(), .0.code())]
+    Log(Status),
+    #[error("the log closed the stream")]
+    Closed,
+    #[error("the reader's own position cannot be read: {0}")]
+    Position(#[from] StoreError),
+}
+
+impl From<Stopped> for Ended {
+    fn from(_: Stopped) -> Self {
+        Self::Stop
+    }
+}
+
+/// Reads the log into `reader` until `stop`, and moves `progress` along.
+///
+/// # Errors
+/// When the reader's position lies beyond the end of the log: the log is not the one the view was made from, and going on would
+/// skip what it has.
+pub async fn run(reader: Arc<dyn Reader>, log: Transport, progress: Progress, stop: CancellationToken) -> anyhow::Result<()> {
+    let client =
+        EventLogServiceClient::new(log).max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let name = reader.name();
+    let applying = Applying { reader, progress, stop: stop.clone() };
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+    loop {
+        match follow(&applying, client.clone(), &mut backoff).await {
+            Ended::Stop => return Ok(()),
+            Ended::Log(status) if status.code() == Code::OutOfRange => {
+                return Err(status).with_context(|| format!("the view of {name} was made from another log than this one"));
+            }
+            ended => {
+                let wait = backoff.failed();
+                if backoff.failures() == QUIET_FAILURES {
+                    tracing::warn!("{name} cannot follow the log and keeps trying: {ended}");
+                }
+                tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    () = tokio::time::sleep(wait) => {}
+                }
+            }
+        }
+    }
+}
+
+/// Follows the log on one stream for as long as it lasts.
+async fn follow(applying: &Applying, client: EventLogServiceClient<Transport>, backoff: &mut Backoff) -> Ended {
+    let opened = tokio::select! {
+        () = applying.stop.cancelled() => return Ended::Stop,
+        opened = open(applying, client) => opened,
+    };
+    let (acknowledgements, stream) = match opened {
+        Ok(opened) => opened,
+        Err(ended) => return ended,
+    };
+    let since = Instant::now();
+    let ended = match apply_all(applying, acknowledgements, stream, backoff).await {
+        Ok(never) => match never {},
+        Err(ended) => ended,
+    };
+    if since.elapsed() > LONGEST_WAIT {
+        note_working(applying.reader.name(), backoff);
+    }
+    ended
+}
+
+fn note_working(name: &'static str, backoff: &mut Backoff) {
+    let failures = backoff.works();
+    if failures >= QUIET_FAILURES {
+        tracing::info!(failures, "{name} follows the log again");
+    }
+}
+
+type Acknowledgements = mpsc::Sender<pb::ConsumeRequest>;
+
+async fn open(
+    applying: &Applying,
+    mut client: EventLogServiceClient<Transport>,
+) -> Result<(Acknowledgements, Streaming<pb::ConsumeResponse>), Ended> {
+    let position = applying.reader.position().await?;
+    applying.progress.advance_to(position);
+    let (said, saying) = mpsc::channel(ACKNOWLEDGEMENTS);
+    let consumer = applying.reader.name().to_owned();
+    let start = pb::ConsumeStart { consumer, after_position: Some(position.0), max_batch_events: 0 };
+    let start = pb::ConsumeRequest { request: Some(pb::consume_request::Request::Start(start)) };
+    said.try_send(start).map_err(|_| Ended::Closed)?;
+    let stream = client.consume(ReceiverStream::new(saying)).await.map_err(Ended::Log)?;
+    Ok((said, stream.into_inner()))
+}
+
+async fn apply_all(
+    applying: &Applying,
+    acknowledgements: Acknowledgements,
+    stream: Streaming<pb::ConsumeResponse>,
+    backoff: &mut Backoff,
+) -> Result<std::convert::Infallible, Ended> {
+    let (decoded, mut batches) = mpsc::channel(AHEAD);
+    // Decoding goes on beside the transaction; it ends when this function does.
+    let _decoding = AbortOnDropHandle::new(tokio::spawn(decode_all(applying.reader.name(), stream, decoded)));
+    loop {
+        let first = tokio::select! {
+            biased;
+            () = applying.stop.cancelled() => return Err(Ended::Stop),
+            batch = batches.recv() => batch.ok_or(Ended::Closed)??,
+        };
+        // A stream that opens and breaks at once works no better than one that does not open.
+        note_working(applying.reader.name(), backoff);
+        let (mut items, mut events, mut through) = (first.items, first.events, first.through);
+        let mut ids = vec![first.batch_id];
+        let mut after = Ok(());
+        while events < JOIN_EVENTS
+            && let Ok(next) = batches.try_recv()
+        {
+            match next {
+                Ok(batch) => {
+                    items.extend(batch.items);
+                    events += batch.events;
+                    through = through.max(batch.through);
+                    ids.push(batch.batch_id);
+                }
+                Err(ended) => after = Err(ended),
+            }
+        }
+        applying.apply(items, through).await?;
+        for batch_id in ids {
+            let ack = pb::consume_request::Request::Ack(pb::ConsumeAck { batch_id });
+            let said = acknowledgements.send(pb::ConsumeRequest { request: Some(ack) }).await;
+            said.map_err(|_| Ended::Closed)?;
+        }
+        after?;
+    }
+}
+
+async fn decode_all(name: &'static str, mut stream: Streaming<pb::ConsumeResponse>, decoded: mpsc::Sender<Result<Batch, Ended>>) {
+    loop {
+        let batch = match stream.message().await {
+            Ok(Some(batch)) => Ok(decode(name, batch)),
+            Ok(None) => Err(Ended::Closed),
+            Err(status) => Err(Ended::Log(status)),
+        };
+        let ended = batch.is_err();
+        if decoded.send(batch).await.is_err() || ended {
+            return;
+        }
+    }
+}

@@ -1,0 +1,331 @@
+use colloquy_events::{
+    Analysis, Authority, CallSuccessful, Cost, EndStatus, Ended, ErrorRaised, Facts, Feedback, Outcome, Recording, RecordingChannel,
+    ResolutionStatus, Role, Session, SessionEnd, Transfer, Turn, Update,
+};
+use colloquy_types::{ConversationId, EventId, Provider, TurnId};
+use proptest::prelude::*;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::*;
+use crate::conversation::{RecordingPlace, Satisfaction};
+use crate::convert::record;
+
+fn event(number: u64, at: i64, data: Data) -> Event {
+    Event {
+        event_id: EventId(Uuid::from_u128(u128::from(number))),
+        conversation_id: ConversationId(Uuid::nil()),
+        provider: Provider::Native,
+        external_id: "c".to_owned(),
+        occurred_at: Timestamp::from_millis(at).unwrap(),
+        ordinal: 0,
+        data,
+    }
+}
+
+fn object(value: Value) -> Option<JsonMap> {
+    value.as_object().cloned()
+}
+
+fn folded(events: &[Event]) -> Conversation {
+    fold(events).unwrap()
+}
+
+#[test]
+fn nothing_folds_to_nothing() {
+    assert_eq!(fold(&[]), None);
+}
+
+#[test]
+fn a_later_poorer_event_never_clears_a_richer_one() {
+    let facts = Facts {
+        channel: Some("phone".to_owned()),
+        metadata: object(json!({"a": 1, "b": 1})),
+        tags: vec!["x".to_owned()],
+        ..Facts::default()
+    };
+    let later = Facts { metadata: object(json!({"b": 2})), tags: vec!["y".to_owned(), "x".to_owned()], ..Facts::default() };
+    let rich = Ended { end_reason: Some("user_ended".to_owned()), duration_ms: Some(5), ..Ended::new(EndStatus::Completed) };
+    let events = [
+        event(1, 10, Data::Started(facts)),
+        event(2, 20, Data::Updated(Update { facts: later, status: None })),
+        event(3, 30, Data::Ended(rich)),
+        event(4, 40, Data::Ended(Ended::new(EndStatus::Completed))),
+    ];
+    let conversation = folded(&events);
+    assert_eq!(conversation.channel.as_deref(), Some("phone"));
+    assert_eq!(Value::Object(conversation.metadata), json!({"a": 1, "b": 2}));
+    assert_eq!(conversation.tags, ["x", "y"]);
+    assert_eq!(conversation.end_reason.as_deref(), Some("user_ended"));
+    assert_eq!(conversation.duration_ms, Some(5));
+}
+
+#[test]
+fn a_real_end_beats_an_inferred_one_whenever_it_comes() {
+    let inferred =
+        Ended { end_reason: Some("unknown_end".to_owned()), inferred: true, ..Ended::new(EndStatus::Failed) };
+    let live = event(1, 1, Data::Started(Facts::default()));
+    let closed = folded(&[live.clone(), event(2, 500, Data::Ended(inferred.clone()))]);
+    assert_eq!((closed.status, closed.end_reason.as_deref()), (Status::Failed, Some("unknown_end")));
+    assert_eq!(closed.ended_at, None);
+    let real = event(3, 100, Data::Ended(Ended::new(EndStatus::Completed)));
+    let mended = folded(&[live, real, event(2, 500, Data::Ended(inferred))]);
+    assert_eq!((mended.status, mended.end_reason), (Status::Completed, None));
+    assert_eq!(mended.ended_at, Timestamp::from_millis(100).ok());
+}
+
+#[test]
+fn terminal_beats_live_even_when_the_live_event_is_younger() {
+    let update = Update { status: Some(LiveStatus::InProgress), ..Update::default() };
+    let events = [event(1, 10, Data::Ended(Ended::new(EndStatus::Abandoned))), event(2, 99, Data::Updated(update))];
+    assert_eq!(folded(&events).status, Status::Abandoned);
+}
+
+#[test]
+fn a_conversation_only_announced_is_initiated_until_something_happens() {
+    let announced = event(1, 1, Data::Updated(Update { status: Some(LiveStatus::Initiated), ..Update::default() }));
+    assert_eq!(folded(std::slice::from_ref(&announced)).status, Status::Initiated);
+    let turn = event(2, 2, Data::TurnAdded(Turn::new(TurnId(Uuid::nil()), Role::User)));
+    assert_eq!(folded(&[announced, turn]).status, Status::InProgress);
+}
+
+#[test]
+fn a_persons_judgement_beats_the_providers_and_that_beats_our_own() {
+    let by = |authority, summary: &str, success| Analysis {
+        summary: Some(summary.to_owned()),
+        call_successful: Some(success),
+        satisfaction_score: Some(2.5),
+        ..Analysis::by(authority)
+    };
+    let own = event(1, 900, Data::Analyzed(by(Authority::Own, "own", CallSuccessful::Failure)));
+    let provider = event(2, 500, Data::Analyzed(by(Authority::Provider, "provider", CallSuccessful::Success)));
+    let human = event(3, 100, Data::Analyzed(by(Authority::Human, "human", CallSuccessful::Unknown)));
+    assert_eq!(folded(&[own.clone(), provider.clone()]).analytics.summary.as_deref(), Some("provider"));
+    let all = folded(&[human, own, provider]).analytics;
+    assert_eq!(all.summary.as_deref(), Some("human"));
+    assert_eq!(all.call_successful, CallSuccessful::Success);
+    assert_eq!(all.satisfaction, Some(Satisfaction::Inferred(2.5)));
+}
+
+#[test]
+fn a_rating_by_a_person_is_the_satisfaction() {
+    let inferred = Analysis { satisfaction_score: Some(2.0), ..Analysis::by(Authority::Provider) };
+    let rated = |number, at, rating, thumbs| event(number, at, Data::FeedbackGiven(Feedback { rating, thumbs, comment: None }));
+    let events = [
+        event(1, 1, Data::Analyzed(inferred)),
+        rated(2, 10, Some(3), None),
+        rated(3, 20, None, Some(colloquy_events::Thumbs::Down)),
+    ];
+    let conversation = folded(&events);
+    assert_eq!(conversation.analytics.satisfaction, Some(Satisfaction::Caller(1.0)));
+    assert_eq!(conversation.feedback.len(), 2);
+}
+
+#[test]
+fn the_later_patch_wins_over_every_provider() {
+    let patch = |number, at, patch| event(number, at, Data::Patched(patch));
+    let started = Facts {
+        client_id: Some("provider".to_owned()),
+        user_id: Some("u".to_owned()),
+        tags: vec!["p".to_owned()],
+        metadata: object(json!({"keep": 1, "drop": 1, "deep": {"a": 1, "b": 1}})),
+        ..Facts::default()
+    };
+    let first = Patch {
+        tags: Some(vec!["a".to_owned()]),
+        metadata: object(json!({"drop": null, "deep": {"b": null, "c": 2}, "new": {"x": null, "y": 1}})),
+        client_id: Change::To(Some("mine".to_owned())),
+        user_id: Change::To(None),
+    };
+    let second = Patch { tags: Some(vec!["b".to_owned(), "b".to_owned()]), ..Patch::default() };
+    let late = Facts { client_id: Some("late".to_owned()), ..Facts::default() };
+    let conversation = folded(&[
+        patch(3, 200, second),
+        patch(2, 100, first),
+        event(4, 300, Data::Updated(Update { facts: late, status: None })),
+        event(1, 1, Data::Started(started)),
+    ]);
+    assert_eq!(conversation.tags, ["b"]);
+    assert_eq!(conversation.client_id.as_deref(), Some("mine"));
+    assert_eq!(conversation.user_id, None);
+    assert_eq!(Value::Object(conversation.metadata), json!({"keep": 1, "deep": {"a": 1, "c": 2}, "new": {"y": 1}}));
+}
+
+#[test]
+fn one_agents_name_does_not_stick_to_the_next() {
+    let agent = |id: &str, name: Option<&str>| Facts {
+        agent_id: Some(id.to_owned()),
+        agent_name: name.map(str::to_owned),
+        ..Facts::default()
+    };
+    let events = [
+        event(1, 1, Data::Started(agent("a", Some("Ann")))),
+        event(2, 2, Data::Updated(Update { facts: agent("b", None), status: None })),
+    ];
+    let conversation = folded(&events);
+    assert_eq!((conversation.agent.id.as_deref(), conversation.agent.name), (Some("b"), None));
+}
+
+#[test]
+fn a_transfer_between_agents_gives_several_sessions_in_time_order() {
+    let session = |id: &str| Session { session_id: id.to_owned(), agent_id: Some(format!("agent {id}")), agent_version_id: None };
+    let end = SessionEnd { session: session("1"), reason: Some("transferred".to_owned()) };
+    let events = [
+        event(3, 20, Data::SessionStarted(session("2"))),
+        event(2, 20, Data::SessionEnded(end)),
+        event(1, 10, Data::SessionStarted(session("1"))),
+    ];
+    let sessions = folded(&events).sessions;
+    let seen: Vec<_> = sessions.iter().map(|session| (session.session_id.as_str(), session.ended_at.is_some())).collect();
+    assert_eq!(seen, [("1", true), ("2", false)]);
+}
+
+#[test]
+fn without_sessions_the_agent_has_one_from_start_to_end() {
+    let facts = Facts { agent_id: Some("a".to_owned()), started_at: Timestamp::from_millis(10).ok(), ..Facts::default() };
+    let ended = Ended { facts, duration_ms: Some(90), ..Ended::new(EndStatus::Completed) };
+    let conversation = folded(&[event(1, 500, Data::Ended(ended))]);
+    assert_eq!(conversation.ended_at, Timestamp::from_millis(100).ok());
+    let [session] = conversation.sessions.as_slice() else { panic!("one session") };
+    assert_eq!((session.agent_id.as_deref(), session.started_at, session.ended_at), (Some("a"), conversation.started_at, conversation.ended_at));
+}
+
+#[test]
+fn a_transfer_resolves_what_nobody_judged() {
+    let transferred = Ended { transferred_to: Some("+12025550123".to_owned()), ..Ended::new(EndStatus::Completed) };
+    let mut events = vec![event(1, 1, Data::Ended(transferred))];
+    assert_eq!(folded(&events).analytics.resolution_status, ResolutionStatus::Transferred);
+    let judged = Analysis { resolution_status: Some(ResolutionStatus::Escalated), ..Analysis::by(Authority::Own) };
+    events.push(event(2, 2, Data::Analyzed(judged)));
+    assert_eq!(folded(&events).analytics.resolution_status, ResolutionStatus::Escalated);
+}
+
+#[test]
+fn a_stored_recording_is_not_replaced_by_an_address() {
+    let recording = |url: Option<&str>, key: Option<&str>| Recording {
+        url: url.map(str::to_owned),
+        object_key: key.map(str::to_owned),
+        sha256: None,
+        size_bytes: None,
+        content_type: None,
+        duration_ms: None,
+        channel: RecordingChannel::Mixed,
+    };
+    let events = [
+        event(1, 1, Data::RecordingAvailable(recording(None, Some("k")))),
+        event(2, 9, Data::RecordingAvailable(recording(Some("https://x"), None))),
+    ];
+    let recordings = folded(&events).recordings;
+    assert!(matches!(&recordings[0].place, RecordingPlace::Stored { object_key, .. } if object_key == "k"));
+}
+
+/// Events of every kind, with times and facts that collide.
+fn any_event() -> impl Strategy<Value = Event> {
+    let text = || prop::option::of("[ab]{1,2}");
+    let time = || prop::option::of((0..4_i64).prop_map(|at| Timestamp::from_millis(at * 1000).unwrap()));
+    let map = || prop::option::of(prop::collection::btree_map("[xy]", 0..3_i32, 0..3).prop_map(|map| {
+        map.into_iter().map(|(name, number)| (name, if number == 0 { Value::Null } else { json!(number) })).collect::<JsonMap>()
+    }));
+    let facts = (text(), text(), text(), time(), map(), prop::collection::vec("[ab]", 0..3)).prop_map(
+        |(agent_id, agent_name, channel, started_at, metadata, tags)| Facts {
+            agent_id,
+            agent_name,
+            channel,
+            started_at,
+            metadata,
+            tags,
+            ..Facts::default()
+        },
+    );
+    let turn = (0..3_u128, prop_oneof![Just(Role::User), Just(Role::Agent)], any::<bool>(), text()).prop_map(
+        |(name, role, is_final, text)| Turn { is_final, text, ..Turn::new(TurnId(Uuid::from_u128(name)), role) },
+    );
+    let status = prop_oneof![Just(EndStatus::Completed), Just(EndStatus::Failed), Just(EndStatus::Abandoned)];
+    let ended = (facts.clone(), status, text(), time(), prop::option::of(-5..9_i64), any::<bool>()).prop_map(
+        |(facts, status, end_reason, ended_at, duration_ms, inferred)| Ended {
+            facts,
+            end_reason,
+            ended_at,
+            duration_ms,
+            inferred,
+            cost: duration_ms.map(|amount_micros| Cost { amount_micros, currency: "USD".to_owned(), source: "provider".to_owned() }),
+            ..Ended::new(status)
+        },
+    );
+    let authority = prop_oneof![Just(Authority::Own), Just(Authority::Provider), Just(Authority::Human)];
+    let analysis = (facts.clone(), authority, text(), prop::option::of(0.0..6.0_f64), text()).prop_map(
+        |(facts, authority, summary, satisfaction_score, result)| Analysis {
+            facts,
+            summary,
+            satisfaction_score,
+            outcome: Some(Outcome { result, ..Outcome::default() }),
+            ..Analysis::by(authority)
+        },
+    );
+    let session = || (0..2_u8).prop_map(|id| Session { session_id: id.to_string(), agent_id: None, agent_version_id: None });
+    let recording = (text(), text()).prop_map(|(url, object_key)| Recording {
+        url,
+        object_key,
+        sha256: None,
+        size_bytes: None,
+        content_type: None,
+        duration_ms: None,
+        channel: RecordingChannel::User,
+    });
+    let live = prop::option::of(prop_oneof![Just(LiveStatus::Initiated), Just(LiveStatus::InProgress)]);
+    let data = prop_oneof![
+        facts.clone().prop_map(Data::Started),
+        (facts, live).prop_map(|(facts, status)| Data::Updated(Update { facts, status })),
+        ended.prop_map(Data::Ended),
+        analysis.prop_map(Data::Analyzed),
+        (map(), text()).prop_map(|(metadata, client)| {
+            Data::Patched(Patch { metadata, client_id: Change::To(client), ..Patch::default() })
+        }),
+        turn.clone().prop_map(Data::TurnAdded),
+        turn.clone().prop_map(Data::TurnUpdated),
+        prop::collection::vec(turn.clone(), 0..3).prop_map(|turns| Data::TranscriptUpdated { turns }),
+        (prop::collection::vec(turn, 0..3), 0..2_u32).prop_map(|(turns, revision)| Data::TranscriptCompleted { turns, revision }),
+        session().prop_map(Data::SessionStarted),
+        (session(), text()).prop_map(|(session, reason)| Data::SessionEnded(SessionEnd { session, reason })),
+        text().prop_map(|destination| Data::TransferUpdated(Transfer { state: TransferState::Bridged, destination })),
+        recording.prop_map(Data::RecordingAvailable),
+        prop::option::of(0..7_u32).prop_map(|rating| Data::FeedbackGiven(Feedback { rating, ..Feedback::default() })),
+        text().prop_map(|message| Data::ErrorRaised(ErrorRaised { code: "e".to_owned(), message, component: None })),
+    ];
+    (any::<u64>(), 0..5_i64, data).prop_map(|(number, at, data)| event(number, at, data))
+}
+
+/// Some events, and the same in another order with some of them several times.
+fn shuffled() -> impl Strategy<Value = (Vec<Event>, Vec<Event>)> {
+    prop::collection::vec(any_event(), 1..14).prop_flat_map(|events| {
+        let repeated = prop::collection::vec(prop::sample::select(events.clone()), 0..6);
+        let again = (Just(events.clone()), repeated).prop_map(|(events, repeated)| [events, repeated].concat()).prop_shuffle();
+        (Just(events), again)
+    })
+}
+
+proptest! {
+    #[test]
+    fn neither_order_nor_repeats_change_a_byte_of_the_record((events, shuffled) in shuffled()) {
+        prop_assert_eq!(record::encode(&folded(&events)), record::encode(&folded(&shuffled)));
+    }
+
+    #[test]
+    fn what_is_kept_of_turns_gives_the_same_record_as_all_of_them((events, shuffled) in shuffled()) {
+        let named = crate::turn_events::Named {
+            conversation_id: ConversationId(Uuid::nil()),
+            provider: Provider::Native,
+            external_id: "c".to_owned(),
+        };
+        let mut turns = crate::turn_events::TurnEvents::default();
+        for event in &shuffled {
+            turns.add(event, event.occurred_at);
+        }
+        let turns = crate::turn_events::TurnEvents::decode(&turns.encode(), &named).unwrap();
+        let course = shuffled.iter().filter(|event| !event.data.is_about_turns()).map(|event| {
+            crate::stored_event::decode(&crate::stored_event::encode(event), event.event_id.0, &named).unwrap()
+        });
+        let kept: Vec<Event> = course.chain(turns.into_events().map(|(event, _)| event)).collect();
+        prop_assert_eq!(record::encode(&folded(&events)), record::encode(&folded(&kept)));
+    }
+}

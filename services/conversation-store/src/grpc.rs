@@ -1,0 +1,222 @@
+//! `colloquy.conversation.v1.ConversationService`.
+
+use std::sync::Arc;
+
+use colloquy_events::convert::timestamp_from_pb;
+use colloquy_proto::conversation::v1 as pb;
+use colloquy_proto::conversation::v1::conversation_service_server::ConversationService;
+use colloquy_service::{Caller, FieldErrors, Problem, Progress};
+use colloquy_storage::PageTokens;
+use colloquy_types::{Clock, ConversationId, OrganizationId, Scope, Timestamp};
+use serde::Serialize;
+use tonic::{Request, Response, Status};
+
+use crate::changes::Changes;
+use crate::conversation::Feedback;
+use crate::convert::{self, ListRequest, record};
+use crate::error::Error;
+use crate::fold::fold;
+use crate::list::{Cursor, Filter, Query, Sort};
+use crate::store::{ConversationStore, WALK_LIMIT};
+
+/// Answers calls.
+pub(crate) struct Handler {
+    store: Arc<dyn ConversationStore>,
+    changes: Changes,
+    progress: Progress,
+    page_tokens: PageTokens,
+    clock: Arc<dyn Clock>,
+}
+
+/// What must stay the same from page to page.
+#[derive(Serialize)]
+struct Walk<'a>(&'static str, &'a str, &'a Filter, Sort);
+
+impl Handler {
+    /// Returns a handler over the store.
+    pub(crate) fn new(
+        store: Arc<dyn ConversationStore>,
+        changes: Changes,
+        progress: Progress,
+        page_tokens: PageTokens,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { store, changes, progress, page_tokens, clock }
+    }
+
+    /// Returns a conversation as it is now.
+    async fn record(&self, organization: &OrganizationId, id: ConversationId) -> Result<pb::Conversation, Error> {
+        let kept = self.store.get(organization, id).await?.ok_or(Error::ConversationNotFound(id))?;
+        Ok(record::decode(&kept.bytes, organization, id)?)
+    }
+
+    /// Returns a conversation as it was known at `as_of`. Of turns that were replaced later nothing is left, so that the number
+    /// of turns is what remains of what was known.
+    async fn record_as_of(
+        &self,
+        organization: &OrganizationId,
+        id: ConversationId,
+        as_of: Timestamp,
+    ) -> Result<pb::Conversation, Error> {
+        let received = self.store.events(organization, id).await?;
+        let known = received.into_iter().filter(|received| received.received_at <= as_of);
+        let events: Vec<_> = known.map(|received| received.event).collect();
+        let conversation = fold(&events).ok_or(Error::ConversationNotFound(id))?;
+        Ok(record::complete(&conversation, organization))
+    }
+
+    fn cursor(&self, walk: &Walk<'_>, token: &str, now: Timestamp) -> Result<Option<Cursor>, Error> {
+        if token.is_empty() {
+            return Ok(None);
+        }
+        let cursor: Cursor = self.page_tokens.open(walk, token)?;
+        let age = now.as_millis().saturating_sub(cursor.began_at);
+        if age > WALK_LIMIT.as_millis() as i64 { Err(Error::StalePageToken) } else { Ok(Some(cursor)) }
+    }
+
+    async fn list(
+        &self,
+        organization: OrganizationId,
+        request: pb::ListConversationsRequest,
+        wanted: ListRequest,
+        with_summaries: bool,
+    ) -> Result<pb::ListConversationsResponse, Error> {
+        let now = self.clock.now();
+        let ListRequest { filter, sort, page_size } = wanted;
+        let walk = Walk("conversations", organization.as_str(), &filter, sort);
+        let cursor = self.cursor(&walk, &request.page_token, now)?;
+        self.progress.wait_for(request.min_position).await?;
+        let query = Query {
+            organization_id: organization.clone(),
+            filter: filter.clone(),
+            sort,
+            limit: page_size,
+            cursor,
+            count: request.include_total,
+        };
+        let page = self.store.page(&query, now).await?;
+        let mut conversations = Vec::with_capacity(page.conversations.len());
+        for kept in page.conversations {
+            let mut conversation = record::decode(&kept.bytes, &organization, kept.id)?;
+            conversation.sessions.clear();
+            if !with_summaries {
+                conversation.summary = None;
+            }
+            conversations.push(conversation);
+        }
+        let next_page_token = page.next.map(|next| self.page_tokens.seal(&walk, &next)).unwrap_or_default();
+        Ok(pb::ListConversationsResponse { conversations, next_page_token, total_size: page.total })
+    }
+}
+
+#[tonic::async_trait]
+impl ConversationService for Handler {
+    async fn get_conversation(
+        &self,
+        request: Request<pb::GetConversationRequest>,
+    ) -> Result<Response<pb::GetConversationResponse>, Status> {
+        let caller = Caller::of(&request);
+        let organization = caller.require(Scope::ConversationsRead)?;
+        let request = request.into_inner();
+        let mut fields = FieldErrors::new();
+        let id = convert::conversation_id(&mut fields, &request.conversation_id, &organization);
+        let as_of = request.as_of.and_then(|at| fields.check("as_of", timestamp_from_pb("as_of", at).map_err(|bad| bad.message)));
+        let id = convert::finish(fields, id)?;
+        self.progress.wait_for(request.min_position).await?;
+        let mut conversation = match as_of {
+            Some(as_of) => self.record_as_of(&organization, id, as_of).await?,
+            None => self.record(&organization, id).await?,
+        };
+        if !caller.has(Scope::TranscriptsRead) {
+            conversation.summary = None;
+        }
+        Ok(Response::new(pb::GetConversationResponse { conversation: Some(conversation) }))
+    }
+
+    async fn list_conversations(
+        &self,
+        request: Request<pb::ListConversationsRequest>,
+    ) -> Result<Response<pb::ListConversationsResponse>, Status> {
+        let caller = Caller::of(&request);
+        let organization = caller.require(Scope::ConversationsRead)?;
+        let mut request = request.into_inner();
+        let wanted = convert::list_from_pb(&mut request)?;
+        let with_summaries = request.include_summary && caller.has(Scope::TranscriptsRead);
+        Ok(Response::new(self.list(organization, request, wanted, with_summaries).await?))
+    }
+
+    async fn update_conversation(
+        &self,
+        request: Request<pb::UpdateConversationRequest>,
+    ) -> Result<Response<pb::UpdateConversationResponse>, Status> {
+        let caller = Caller::of(&request);
+        let organization = caller.require(Scope::ConversationsWrite)?;
+        let (id, patch) = convert::patch_from_pb(request.into_inner(), &organization)?;
+        let taken = self.changes.patch(&organization, id, patch).await?;
+        let mut conversation = self.record(&organization, id).await?;
+        if !caller.has(Scope::TranscriptsRead) {
+            conversation.summary = None;
+        }
+        let position = taken.position.0;
+        Ok(Response::new(pb::UpdateConversationResponse { conversation: Some(conversation), position }))
+    }
+
+    async fn list_conversation_events(
+        &self,
+        request: Request<pb::ListConversationEventsRequest>,
+    ) -> Result<Response<pb::ListConversationEventsResponse>, Status> {
+        let caller = Caller::of(&request);
+        let organization = caller.require(Scope::ConversationsRead)?;
+        let request = request.into_inner();
+        let mut fields = FieldErrors::new();
+        let id = convert::conversation_id(&mut fields, &request.conversation_id, &organization);
+        let id = convert::finish(fields, id)?;
+        self.progress.wait_for(request.min_position).await?;
+        let events = self.store.events(&organization, id).await.map_err(Error::from)?;
+        if events.is_empty() {
+            return Err(Error::ConversationNotFound(id).into());
+        }
+        let events = convert::history_to_pb(events, caller.has(Scope::TranscriptsRead));
+        Ok(Response::new(pb::ListConversationEventsResponse { events }))
+    }
+
+    async fn give_feedback(
+        &self,
+        request: Request<pb::GiveFeedbackRequest>,
+    ) -> Result<Response<pb::GiveFeedbackResponse>, Status> {
+        let organization = Caller::of(&request).require(Scope::ConversationsWrite)?;
+        let (id, given) = convert::feedback_from_pb(request.into_inner(), &organization)?;
+        let (rating, thumbs, comment) = (given.rating, given.thumbs, given.comment.clone());
+        let taken = self.changes.rate(&organization, id, given).await?;
+        let feedback = record::feedback(&Feedback { rating, thumbs, comment, at: taken.at });
+        Ok(Response::new(pb::GiveFeedbackResponse { feedback: Some(feedback), position: taken.position.0 }))
+    }
+
+    async fn list_agents(&self, request: Request<pb::ListAgentsRequest>) -> Result<Response<pb::ListAgentsResponse>, Status> {
+        let organization = Caller::of(&request).require(Scope::ConversationsRead)?;
+        let request = request.into_inner();
+        let mut fields = FieldErrors::new();
+        let page_size = convert::page_size(&mut fields, request.page_size);
+        let page_size = convert::finish(fields, Some(page_size))?;
+        let walk = ("agents", organization.as_str());
+        let after = match request.page_token.as_str() {
+            "" => None,
+            token => Some(self.page_tokens.open::<(String, String)>(&walk, token).map_err(Error::from)?),
+        };
+        self.progress.wait_for(request.min_position).await?;
+        let agents = self.store.agents(&organization, after, page_size + 1).await.map_err(Error::from)?;
+        Ok(Response::new(convert::agents_page(agents, page_size, |last| self.page_tokens.seal(&walk, last))))
+    }
+
+    async fn get_agent(&self, request: Request<pb::GetAgentRequest>) -> Result<Response<pb::GetAgentResponse>, Status> {
+        let organization = Caller::of(&request).require(Scope::ConversationsRead)?;
+        let agent_id = request.into_inner().agent_id;
+        if agent_id.is_empty() || agent_id.len() > 512 || agent_id.contains('\0') {
+            return Err(Problem::invalid_field("agent_id", "must be 1 to 512 bytes without the character NUL").into());
+        }
+        let agents = self.store.agent(&organization, &agent_id).await.map_err(Error::from)?;
+        // Should two providers use one id, the agent seen last is meant.
+        let agent = agents.into_iter().max_by_key(|agent| agent.last_seen_at).ok_or(Error::AgentNotFound)?;
+        Ok(Response::new(pb::GetAgentResponse { agent: Some(convert::agent_to_pb(agent)) }))
+    }
+}

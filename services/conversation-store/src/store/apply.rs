@@ -1,0 +1,520 @@
+//! Adding a batch: read the conversations it touches, fold them, write what changed. The number of statements depends on the
+//! tables, not on the events.
+
+use std::collections::BTreeMap;
+
+use colloquy_events::{Data, Event, Record};
+use colloquy_storage::StoreError;
+use colloquy_types::{EventId, OrganizationId, Position, Timestamp};
+use uuid::Uuid;
+
+use super::columns::{self, ListColumns, Words};
+use super::engine::{Columns, Engine, Value, read, write};
+use super::history::LastWalk;
+use super::sql::SqlStore;
+use super::touched::{Touched, by_conversation};
+use crate::conversation::{Conversation, RecordingPlace};
+use crate::convert::record;
+use crate::fold::fold;
+use crate::stored_event;
+use crate::turn_events::{Named, TurnEvents};
+
+/// A conversation as the database has it.
+struct Existing {
+    named: Named,
+    last_received_at: Timestamp,
+    columns: ListColumns,
+    agent_version_id: Option<String>,
+    list_version: i64,
+    record: Vec<u8>,
+    turns: Vec<u8>,
+    course: Vec<(Event, Timestamp)>,
+}
+
+/// A conversation as it is to be written.
+struct Folded<'a> {
+    touched: Touched<'a>,
+    existing: Option<Existing>,
+    conversation: Conversation,
+    live: i64,
+    columns: ListColumns,
+    agent_version_id: Option<String>,
+    words: Words,
+    /// What the words were, when there was a record.
+    old_words: Words,
+    record: Vec<u8>,
+    turns: Vec<u8>,
+    /// The events of its course that are new, encoded.
+    new_events: Vec<(EventId, i64, Vec<u8>)>,
+}
+
+impl Folded<'_> {
+    fn organization(&self) -> &OrganizationId {
+        self.touched.organization
+    }
+
+    fn id(&self) -> Uuid {
+        self.conversation.conversation_id.0
+    }
+
+    fn is_listed_differently(&self) -> bool {
+        self.existing.as_ref().is_none_or(|existing| existing.columns != self.columns || self.old_words != self.words)
+    }
+
+    /// Returns whether only what changes at every turn differs: no index but that of turns has to be touched then.
+    fn differs_in_turns_alone(&self) -> bool {
+        self.existing.as_ref().is_some_and(|existing| {
+            existing.columns.same_but_turns(&self.columns)
+                && existing.agent_version_id == self.agent_version_id
+                && existing.columns.status == self.columns.status
+                && self.old_words == self.words
+        })
+    }
+
+    fn new_events_include(&self, wanted: impl Fn(&Data) -> bool) -> bool {
+        self.touched.course.values().any(|(event, _)| wanted(&event.data))
+    }
+}
+
+impl<E: Engine> SqlStore<E> {
+    pub(super) async fn apply_batch(&self, records: &[Record], through: Position, now: Timestamp) -> Result<(), StoreError> {
+        let touched = by_conversation(records);
+        let mut tx = E::begin(&self.writer).await?;
+        let locks: Vec<i64> = touched.iter().map(Touched::lock).collect();
+        E::lock(&mut tx, &locks).await?;
+        let existing = read_existing::<E>(&mut tx, &touched).await?;
+        let folded = fold_all(touched, existing)?;
+        let lists_change = folded.iter().any(Folded::is_listed_differently);
+        let (version, noted) = advance::<E>(&mut tx, through, lists_change).await?;
+        if folded.is_empty() {
+            return Ok(tx.commit().await?);
+        }
+
+        let last_walk = self.walks.last(noted, now).await;
+        let changed: Vec<&Folded<'_>> = folded.iter().collect();
+        write_events::<E>(&mut tx, &changed).await?;
+        write_conversations::<E>(&mut tx, &changed, version).await?;
+        write_words::<E>(&mut tx, &changed).await?;
+        write_agents::<E>(&mut tx, &changed).await?;
+        write_recordings::<E>(&mut tx, &changed, now).await?;
+        write_history::<E>(&mut tx, &changed, version, now, |from| last_walk.may_see(from, now)).await?;
+
+        let mut held = self.walks.hold().await;
+        if let Some(known) = &mut held {
+            // A walk that began while this was being written sees what was there before.
+            let newer = known.last(now);
+            if newer != last_walk {
+                let missed = |from| newer.may_see(from, now) && !last_walk.may_see(from, now);
+                write_history::<E>(&mut tx, &changed, version, now, missed).await?;
+            }
+        }
+        tx.commit().await?;
+        if let Some(known) = &mut held {
+            known.committed(version);
+        }
+        Ok(())
+    }
+}
+
+/// Moves the position, and the version when lists change; returns the version and the last walk the database knows of.
+async fn advance<E: Engine>(
+    connection: &mut E::Connection,
+    through: Position,
+    lists_change: bool,
+) -> Result<(i64, LastWalk), StoreError> {
+    let through = i64::try_from(through.0).unwrap_or(i64::MAX);
+    let mut builder = sqlx::QueryBuilder::new("update view_state set version = version + ");
+    E::bind(&mut builder, Value::Int(lists_change.into()));
+    builder.push(", position = case when position < ");
+    E::bind(&mut builder, Value::Int(through));
+    builder.push(" then ");
+    E::bind(&mut builder, Value::Int(through));
+    builder.push(" else position end where id = 1 returning version, issued, issued_at");
+    let rows = E::fetch(connection, builder).await?;
+    let mut columns = Columns::<E>::of(rows.first().ok_or(sqlx::Error::RowNotFound)?);
+    let version = columns.int()?;
+    Ok((version, LastWalk { version: columns.int()?, began_at: columns.int()? }))
+}
+
+fn keys<'a>(touched: &'a [Touched<'_>], wanted: impl Fn(usize) -> bool) -> Vec<Vec<Value<'a>>> {
+    let numbered = touched.iter().enumerate().filter(|(number, _)| wanted(*number));
+    numbered
+        .map(|(number, touched)| {
+            let id = touched.named.conversation_id.0;
+            vec![Value::Int(number as i64), Value::Text(touched.organization.as_str()), Value::Id(id)]
+        })
+        .collect()
+}
+
+async fn read_existing<E: Engine>(
+    connection: &mut E::Connection,
+    touched: &[Touched<'_>],
+) -> Result<Vec<Option<Existing>>, StoreError> {
+    let mut found: Vec<Option<Existing>> = touched.iter().map(|_| None).collect();
+    let select = format!(
+        ") select k.number, c.external_id, c.last_received_at, c.agent_version_id, c.list_version, c.record, c.turns, {}
+         from k cross join conversations c
+         where c.organization_id = k.organization_id and c.conversation_id = k.conversation_id",
+        columns::NAMES
+    );
+    let head = "with k (number, organization_id, conversation_id) as (values ";
+    for row in read::<E>(connection, head, &keys(touched, |_| true), &select).await? {
+        let mut columns = Columns::<E>::of(&row);
+        let number = columns.int()? as usize;
+        let Some(touched) = touched.get(number) else { continue };
+        let external_id = String::from_utf8_lossy(&columns.bytes()?).into_owned();
+        let last_received_at = columns.int()?;
+        let agent_version_id = columns.opt_text()?;
+        let list_version = columns.int()?;
+        let (record, turns) = (columns.bytes()?, columns.bytes()?);
+        found[number] = Some(Existing {
+            named: Named { external_id, ..touched.named.clone() },
+            last_received_at: Timestamp::from_millis(last_received_at).unwrap_or_default(),
+            columns: ListColumns::read(&mut columns)?,
+            agent_version_id,
+            list_version,
+            record,
+            turns,
+            course: Vec::new(),
+        });
+    }
+    let select = ") select k.number, e.event_id, e.received_at, e.event
+         from k cross join events e
+         where e.organization_id = k.organization_id and e.conversation_id = k.conversation_id";
+    for row in read::<E>(connection, head, &keys(touched, |number| found[number].is_some()), select).await? {
+        let mut columns = Columns::<E>::of(&row);
+        let Some(Some(existing)) = found.get_mut(columns.int()? as usize) else { continue };
+        let event_id = columns.id()?;
+        let received_at = Timestamp::from_millis(columns.int()?).unwrap_or_default();
+        existing.course.push((stored_event::decode(&columns.bytes()?, event_id, &existing.named)?, received_at));
+    }
+    Ok(found)
+}
+
+/// Folds every touched conversation; returns those about which the batch says something new.
+fn fold_all(touched: Vec<Touched<'_>>, existing: Vec<Option<Existing>>) -> Result<Vec<Folded<'_>>, StoreError> {
+    let mut changed = Vec::with_capacity(touched.len());
+    for (touched, existing) in touched.into_iter().zip(existing) {
+        changed.extend(fold_one(touched, existing)?);
+    }
+    Ok(changed)
+}
+
+fn fold_one(touched: Touched<'_>, mut existing: Option<Existing>) -> Result<Option<Folded<'_>>, StoreError> {
+    let mut turns = match &existing {
+        Some(existing) => TurnEvents::decode(&existing.turns, &existing.named)?,
+        None => TurnEvents::default(),
+    };
+    let mut is_news = existing.is_none();
+    for (event, received_at) in &touched.turns {
+        is_news |= turns.add(event, *received_at);
+    }
+    let known = existing.as_mut().map(|existing| std::mem::take(&mut existing.course)).unwrap_or_default();
+    let mut events: Vec<Event> = known.into_iter().map(|(event, _)| event).collect();
+    let mut new_events = Vec::new();
+    for (event_id, (event, received_at)) in &touched.course {
+        if !events.iter().any(|known| known.event_id == *event_id) {
+            events.push((*event).clone());
+            new_events.push((*event_id, received_at.as_millis(), stored_event::encode(event)));
+        }
+    }
+    if !is_news && new_events.is_empty() {
+        return Ok(None);
+    }
+    let encoded_turns = turns.encode();
+    events.extend(turns.into_events().map(|(event, _)| event));
+    let Some(conversation) = fold(&events) else { return Ok(None) };
+
+    let words = Words::of(&conversation);
+    let record = record::encode(&conversation);
+    let old_words = match &existing {
+        Some(existing) if existing.record == record => words.clone(),
+        Some(existing) => {
+            Words::of_record(&record::decode(&existing.record, touched.organization, conversation.conversation_id)?)
+        }
+        None => Words::default(),
+    };
+    Ok(Some(Folded {
+        live: liveness(&conversation),
+        columns: ListColumns::of(&conversation),
+        agent_version_id: conversation.agent.version_id.clone().filter(|id| id.len() <= 512 && !id.contains('\0')),
+        words,
+        old_words,
+        record,
+        turns: encoded_turns,
+        new_events,
+        conversation,
+        touched,
+        existing,
+    }))
+}
+
+/// Channels in which an answer may take a day.
+const MESSAGE_CHANNELS: &[&str] = &["sms", "mms", "whatsapp", "email", "chat", "messages"];
+
+fn liveness(conversation: &Conversation) -> i64 {
+    let in_messages = conversation.channel.as_deref().is_some_and(|channel| MESSAGE_CHANNELS.contains(&channel));
+    match (conversation.status.is_live(), in_messages) {
+        (false, _) => 0,
+        (true, false) => 1,
+        (true, true) => 2,
+    }
+}
+
+async fn write_events<E: Engine>(connection: &mut E::Connection, folded: &[&Folded<'_>]) -> Result<(), StoreError> {
+    let mut rows = Vec::new();
+    for conversation in folded {
+        for (event_id, received_at, event) in &conversation.new_events {
+            rows.push(vec![
+                Value::Text(conversation.organization().as_str()),
+                Value::Id(conversation.id()),
+                Value::Id(event_id.0),
+                Value::Int(*received_at),
+                Value::Bytes(event),
+            ]);
+        }
+    }
+    let head = "insert into events (organization_id, conversation_id, event_id, received_at, event) values ";
+    Ok(write::<E>(connection, head, &rows, " on conflict do nothing").await?)
+}
+
+async fn write_conversations<E: Engine>(
+    connection: &mut E::Connection,
+    folded: &[&Folded<'_>],
+    version: i64,
+) -> Result<(), StoreError> {
+    let (mut whole, mut turns) = (Vec::new(), Vec::new());
+    for conversation in folded {
+        let list_version = match &conversation.existing {
+            Some(existing) if !conversation.is_listed_differently() => existing.list_version,
+            _ => version,
+        };
+        let known = conversation.existing.as_ref().map(|existing| existing.last_received_at);
+        let last_received_at = known.unwrap_or_default().max(conversation.touched.last_received_at).as_millis();
+        let mut row = vec![
+            Value::Text(conversation.organization().as_str()),
+            Value::Id(conversation.id()),
+            Value::Int(last_received_at),
+            Value::Int(list_version),
+            Value::Bytes(&conversation.record),
+            Value::Bytes(&conversation.turns),
+        ];
+        if conversation.differs_in_turns_alone() {
+            row.push(Value::Int(conversation.columns.turn_count));
+            turns.push(row);
+        } else {
+            row.push(Value::Bytes(conversation.conversation.external_id.as_bytes()));
+            row.push(Value::Int(conversation.live));
+            row.push(Value::OptText(conversation.agent_version_id.as_deref()));
+            row.extend(conversation.columns.values());
+            whole.push(row);
+        }
+    }
+    let head = "with k (organization_id, conversation_id, last_received_at, list_version, record, turns, turn_count) as (values ";
+    let tail = ") update conversations set
+             last_received_at = k.last_received_at,
+             list_version = k.list_version,
+             record = k.record,
+             turns = k.turns,
+             turn_count = k.turn_count
+         from k
+         where conversations.organization_id = k.organization_id and conversations.conversation_id = k.conversation_id";
+    write::<E>(connection, head, &turns, tail).await?;
+
+    let names = format!(
+        "last_received_at, list_version, record, turns, external_id, live, agent_version_id, {}",
+        columns::NAMES
+    );
+    let head = format!("insert into conversations (organization_id, conversation_id, {names}) values ");
+    let sets: Vec<String> = names.split(", ").map(|name| format!("{0} = excluded.{0}", name.trim())).collect();
+    let tail = format!(" on conflict (organization_id, conversation_id) do update set {}", sets.join(", "));
+    Ok(write::<E>(connection, &head, &whole, &tail).await?)
+}
+
+async fn write_words<E: Engine>(connection: &mut E::Connection, folded: &[&Folded<'_>]) -> Result<(), StoreError> {
+    let (mut old, mut new) = (Vec::new(), Vec::new());
+    for conversation in folded {
+        let row = |kind, word, created_at| {
+            let (organization, id) = (conversation.organization().as_str(), Value::Id(conversation.id()));
+            vec![Value::Text(organization), Value::Text(kind), Value::Text(word), Value::Int(created_at), id]
+        };
+        let created_at = conversation.columns.created_at;
+        let old_created_at = conversation.existing.as_ref().map(|existing| existing.columns.created_at);
+        if old_created_at == Some(created_at) && conversation.old_words == conversation.words {
+            continue;
+        }
+        if let Some(old_created_at) = old_created_at {
+            old.extend(conversation.old_words.iter().map(|(kind, word)| row(kind, word, old_created_at)));
+        }
+        new.extend(conversation.words.iter().map(|(kind, word)| row(kind, word, created_at)));
+    }
+    let head = "with k (organization_id, kind, word, created_at, conversation_id) as (values ";
+    let tail = ") delete from conversation_words
+         where (organization_id, kind, word, created_at, conversation_id) in
+             (select organization_id, kind, word, created_at, conversation_id from k)";
+    write::<E>(connection, head, &old, tail).await?;
+    let head = "insert into conversation_words (organization_id, kind, word, created_at, conversation_id) values ";
+    Ok(write::<E>(connection, head, &new, " on conflict do nothing").await?)
+}
+
+/// An agent, or one version of it, in one organization.
+type AgentKey<'a> = (&'a str, &'a str, &'a str, Option<&'a str>);
+
+async fn write_agents<E: Engine>(connection: &mut E::Connection, folded: &[&Folded<'_>]) -> Result<(), StoreError> {
+    let mut counts: BTreeMap<AgentKey<'_>, i64> = BTreeMap::new();
+    let mut snapshots: BTreeMap<AgentKey<'_>, (i64, Vec<u8>)> = BTreeMap::new();
+    for conversation in folded {
+        let organization = conversation.organization().as_str();
+        let new = (&conversation.columns, &conversation.agent_version_id);
+        let old = conversation.existing.as_ref().map(|existing| (&existing.columns, &existing.agent_version_id));
+        let same = old.is_some_and(|old| (&old.0.agent_id, old.1) == (&new.0.agent_id, new.1));
+        if !same {
+            for ((columns, version), change) in old.map(|old| (old, -1)).into_iter().chain([(new, 1)]) {
+                let Some(agent_id) = columns.agent_id.as_deref() else { continue };
+                *counts.entry((organization, agent_id, &columns.provider, None)).or_default() += change;
+                if let Some(version) = version.as_deref() {
+                    *counts.entry((organization, agent_id, &columns.provider, Some(version))).or_default() += change;
+                }
+            }
+        }
+        let brought = conversation.new_events_include(|data| data.facts().is_some_and(|facts| facts.agent_version.is_some()));
+        if let Some(snapshot) = &conversation.conversation.agent.version
+            && let (Some(agent_id), Some(version)) = (new.0.agent_id.as_deref(), new.1.as_deref())
+            && (brought || !same)
+        {
+            let bytes = crate::compression::pack(serde_json::to_vec(snapshot).unwrap_or_default());
+            let key = (organization, agent_id, new.0.provider.as_str(), Some(version));
+            let began_at = new.0.created_at;
+            let slot = snapshots.entry(key).or_insert_with(|| (began_at, bytes.clone()));
+            if (began_at, &bytes) > (slot.0, &slot.1) {
+                *slot = (began_at, bytes);
+            }
+            counts.entry(key).or_default();
+        }
+    }
+    let mut agents = Vec::new();
+    let mut versions = Vec::new();
+    for (key, change) in &counts {
+        let (organization, agent_id, provider, version) = *key;
+        let mut row = vec![Value::Text(organization), Value::Text(agent_id), Value::Text(provider)];
+        match version {
+            None => {
+                row.push(Value::Int(*change));
+                agents.push(row);
+            }
+            Some(version) => {
+                let snapshot = snapshots.get(key);
+                row.extend([Value::Text(version), Value::Int(*change)]);
+                row.push(Value::OptInt(snapshot.map(|(at, _)| *at)));
+                row.push(Value::OptBytes(snapshot.map(|(_, bytes)| bytes.as_slice())));
+                versions.push(row);
+            }
+        }
+    }
+    let head = "insert into agents (organization_id, agent_id, provider, conversation_count) values ";
+    let tail = " on conflict (organization_id, agent_id, provider) do update set
+             conversation_count = agents.conversation_count + excluded.conversation_count";
+    write::<E>(connection, head, &agents, tail).await?;
+    let head = "insert into agent_versions
+             (organization_id, agent_id, provider, agent_version_id, conversation_count, snapshot_at, snapshot) values ";
+    let tail = " on conflict (organization_id, agent_id, provider, agent_version_id) do update set
+             conversation_count = agent_versions.conversation_count + excluded.conversation_count,
+             snapshot_at = case when excluded.snapshot_at >= coalesce(agent_versions.snapshot_at, excluded.snapshot_at)
+                 then excluded.snapshot_at else agent_versions.snapshot_at end,
+             snapshot = case when excluded.snapshot_at >= coalesce(agent_versions.snapshot_at, excluded.snapshot_at)
+                 then excluded.snapshot else agent_versions.snapshot end";
+    Ok(write::<E>(connection, head, &versions, tail).await?)
+}
+
+async fn write_recordings<E: Engine>(
+    connection: &mut E::Connection,
+    folded: &[&Folded<'_>],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let mut rows = Vec::new();
+    for conversation in folded {
+        let is_told = |data: &Data| matches!(data, Data::RecordingAvailable(_) | Data::RecordingFailed(_));
+        if !conversation.new_events_include(is_told) {
+            continue;
+        }
+        for recording in &conversation.conversation.recordings {
+            let (state, url, object_key, sha256, size_bytes) = match &recording.place {
+                RecordingPlace::Remote { url } => ("remote", Some(url.as_str()), None, None, None),
+                RecordingPlace::Stored { object_key, sha256, size_bytes } => {
+                    ("stored", None, Some(object_key.as_str()), sha256.as_deref(), *size_bytes)
+                }
+                RecordingPlace::Failed { .. } => ("failed", None, None, None, None),
+            };
+            rows.push(vec![
+                Value::Text(conversation.organization().as_str()),
+                Value::Id(conversation.id()),
+                Value::Text(recording.channel.as_str()),
+                Value::Text(state),
+                Value::OptText(url.filter(|url| !url.contains('\0'))),
+                Value::OptText(object_key),
+                Value::OptText(sha256),
+                Value::OptInt(size_bytes.and_then(|size| i64::try_from(size).ok())),
+                Value::OptText(recording.content_type.as_deref().filter(|text| !text.contains('\0'))),
+                Value::OptInt(recording.duration_ms),
+                Value::Int(0),
+                Value::Int(now.as_millis()),
+            ]);
+        }
+    }
+    let head = "insert into recordings (organization_id, conversation_id, channel, state, url, object_key, sha256, size_bytes,
+             content_type, duration_ms, attempts, next_attempt_at) values ";
+    // A new address is a new start.
+    let tail = " on conflict (organization_id, conversation_id, channel) do update set
+             state = excluded.state,
+             url = excluded.url,
+             object_key = excluded.object_key,
+             sha256 = excluded.sha256,
+             size_bytes = excluded.size_bytes,
+             content_type = excluded.content_type,
+             duration_ms = excluded.duration_ms,
+             attempts = case when recordings.url is distinct from excluded.url then 0 else recordings.attempts end,
+             next_attempt_at = case when recordings.url is distinct from excluded.url
+                 then excluded.next_attempt_at else recordings.next_attempt_at end";
+    Ok(write::<E>(connection, head, &rows, tail).await?)
+}
+
+async fn write_history<E: Engine>(
+    connection: &mut E::Connection,
+    folded: &[&Folded<'_>],
+    version: i64,
+    now: Timestamp,
+    is_wanted: impl Fn(i64) -> bool,
+) -> Result<(), StoreError> {
+    let left: Vec<_> = folded
+        .iter()
+        .filter(|conversation| conversation.is_listed_differently())
+        .filter_map(|conversation| conversation.existing.as_ref().map(|existing| (*conversation, existing)))
+        .filter(|(_, existing)| is_wanted(existing.list_version))
+        .map(|(conversation, existing)| {
+            let json = |words: &[String]| serde_json::to_string(words).unwrap_or_default();
+            (conversation, existing, json(&conversation.old_words.tags), json(&conversation.old_words.topics))
+        })
+        .collect();
+    let rows: Vec<Vec<Value<'_>>> = left
+        .iter()
+        .map(|(conversation, existing, tags, topics)| {
+            let mut row = vec![
+                Value::Text(conversation.organization().as_str()),
+                Value::Int(version),
+                Value::Id(conversation.id()),
+                Value::Int(existing.list_version),
+                Value::Int(now.as_millis()),
+                Value::Text(tags),
+                Value::Text(topics),
+            ];
+            row.extend(existing.columns.values());
+            row
+        })
+        .collect();
+    let head = format!(
+        "insert into conversation_list_history
+             (organization_id, valid_to, conversation_id, valid_from, changed_at, tags, topics, {}) values ",
+        columns::NAMES
+    );
+    Ok(write::<E>(connection, &head, &rows, " on conflict do nothing").await?)
+}

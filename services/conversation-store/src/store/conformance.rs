@@ -1,0 +1,534 @@
+//! What every engine must do.
+
+use colloquy_events::{Analysis, Authority, Data, EndStatus, Ended, Event, Facts, Patch, Record, Role, Turn};
+use colloquy_proto::conversation::v1 as pb;
+use colloquy_storage::DatabaseUrl;
+use colloquy_types::{ConversationId, EventId, OrganizationId, Position, Provider, RecordId, Timestamp, TurnId};
+use proptest::prelude::*;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use super::*;
+use crate::convert::record;
+use crate::list::{Column, Filter, Place, Sort, SortField};
+
+macro_rules! conversation_store_suite {
+    ($name:ident, $start:path) => {
+        mod $name {
+            conversation_store_suite!(@cases $start;
+                a_record_is_folded_from_what_was_applied,
+                repeats_and_order_change_nothing,
+                a_conversation_is_the_same_in_one_batch_and_in_many,
+                organizations_do_not_see_each_other,
+                every_filter_finds_what_it_should,
+                a_walk_sees_the_list_as_it_was_when_it_began,
+                a_long_value_is_kept_but_not_filtered_by,
+                agents_are_counted_and_recounted,
+                what_never_ended_is_found_by_its_silence,
+                history_knows_when_events_were_received,
+                concurrent_writers_lose_nothing,
+                a_record_that_cannot_be_applied_is_kept,
+            );
+        }
+    };
+    (@cases $start:path; $($case:ident),+ $(,)?) => { $(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $case() {
+            // There is no PostgreSQL everywhere; where there must be one, asking for it fails without.
+            if let Some(fixture) = $start().await {
+                super::$case(&fixture).await;
+            }
+        }
+    )+ };
+}
+
+conversation_store_suite!(on_sqlite, super::sqlite);
+conversation_store_suite!(on_postgres, super::postgres);
+
+/// A store of its own for a test.
+pub(super) struct Fixture {
+    pub(super) store: Arc<dyn ConversationStore>,
+    pub(super) database: Database,
+    _folder: Option<TempDir>,
+}
+
+async fn sqlite() -> Option<Fixture> {
+    let folder = TempDir::new().unwrap();
+    let database = open_database(&DatabaseUrl::SqliteFolder(folder.path().to_owned())).await.unwrap();
+    Some(Fixture { store: over(&database).await.unwrap(), database, _folder: Some(folder) })
+}
+
+async fn postgres() -> Option<Fixture> {
+    let url = colloquy_testkit::postgres::database_url().await?;
+    let database = open_database(&DatabaseUrl::Postgres(url)).await.unwrap();
+    Some(Fixture { store: over(&database).await.unwrap(), database, _folder: None })
+}
+
+fn acme() -> OrganizationId {
+    "acme".parse().unwrap()
+}
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis).unwrap()
+}
+
+fn id(number: u128) -> ConversationId {
+    ConversationId(Uuid::from_u128(number))
+}
+
+fn event(conversation: u128, number: u128, time: i64, data: Data) -> Event {
+    Event {
+        event_id: EventId(Uuid::from_u128(conversation << 32 | number)),
+        conversation_id: id(conversation),
+        provider: Provider::Native,
+        external_id: format!("c{conversation}"),
+        occurred_at: at(time),
+        ordinal: 0,
+        data,
+    }
+}
+
+fn record_of(organization: &OrganizationId, events: Vec<Event>, received: i64) -> Record {
+    Record {
+        record_id: RecordId::derive(organization, events.iter().map(|event| event.event_id)),
+        organization_id: organization.clone(),
+        source_id: None,
+        received_at: at(received),
+        events,
+        traceparent: String::new(),
+        sequence: 1,
+    }
+}
+
+fn started(agent: &str, started_at: i64) -> Facts {
+    Facts { agent_id: Some(agent.to_owned()), started_at: Some(at(started_at)), ..Facts::default() }
+}
+
+fn turn(number: u128, role: Role) -> Turn {
+    Turn { text: Some("hello".to_owned()), ..Turn::new(TurnId(Uuid::from_u128(number)), role) }
+}
+
+async fn apply(fixture: &Fixture, events: Vec<Event>) {
+    apply_to(fixture, &acme(), events).await;
+}
+
+async fn apply_to(fixture: &Fixture, organization: &OrganizationId, events: Vec<Event>) {
+    fixture.store.apply(&[record_of(organization, events, 1_000)], Position(1), at(1_000)).await.unwrap();
+}
+
+async fn get(fixture: &Fixture, number: u128) -> Option<pb::Conversation> {
+    let kept = fixture.store.get(&acme(), id(number)).await.unwrap()?;
+    Some(record::decode(&kept.bytes, &acme(), kept.id).unwrap())
+}
+
+fn query(filter: Filter, sort: Sort, limit: usize) -> Query {
+    Query { organization_id: acme(), filter, sort, limit, cursor: None, count: true }
+}
+
+async fn ids(fixture: &Fixture, query: &Query) -> Vec<u128> {
+    let page = fixture.store.page(query, at(1_000)).await.unwrap();
+    page.conversations.iter().map(|kept| kept.id.0.as_u128()).collect()
+}
+
+async fn a_record_is_folded_from_what_was_applied(fixture: &Fixture) {
+    assert_eq!(fixture.store.position().await.unwrap(), Position::START);
+    let events = vec![
+        event(7, 1, 10, Data::Started(started("ann", 10))),
+        event(7, 2, 20, Data::TurnAdded(turn(1, Role::Agent))),
+        event(7, 3, 30, Data::TurnAdded(turn(2, Role::User))),
+        event(7, 4, 40, Data::Ended(Ended::new(EndStatus::Completed))),
+    ];
+    fixture.store.apply(&[record_of(&acme(), events, 50)], Position(65_535), at(50)).await.unwrap();
+    let conversation = get(fixture, 7).await.unwrap();
+    assert_eq!(conversation.turn_count, 2);
+    assert_eq!(conversation.status(), pb::ConversationStatus::Completed);
+    assert_eq!(conversation.duration_ms, Some(30));
+    assert_eq!((conversation.organization_id.as_str(), conversation.external_id.as_str()), ("acme", "c7"));
+    assert_eq!(fixture.store.position().await.unwrap(), Position(65_535));
+    fixture.store.apply(&[], Position(3), at(50)).await.unwrap();
+    assert_eq!(fixture.store.position().await.unwrap(), Position(65_535));
+    assert_eq!(get(fixture, 8).await, None);
+}
+
+async fn repeats_and_order_change_nothing(fixture: &Fixture) {
+    let patch = Patch { tags: Some(vec!["vip".to_owned()]), ..Patch::default() };
+    let course = |conversation| {
+        vec![
+            event(conversation, 1, 10, Data::Started(started("ann", 10))),
+            event(conversation, 2, 20, Data::TurnAdded(turn(1, Role::Agent))),
+            event(conversation, 3, 30, Data::TranscriptUpdated { turns: vec![turn(1, Role::Agent), turn(2, Role::User)] }),
+            event(conversation, 4, 35, Data::TranscriptUpdated { turns: vec![turn(1, Role::Agent)] }),
+            event(conversation, 5, 40, Data::Patched(patch.clone())),
+        ]
+    };
+    apply(fixture, course(1)).await;
+    for event in course(2).into_iter().rev() {
+        apply(fixture, vec![event.clone()]).await;
+        apply(fixture, vec![event]).await;
+    }
+    let first = get(fixture, 1).await.unwrap();
+    let mut second = get(fixture, 2).await.unwrap();
+    second.conversation_id.clone_from(&first.conversation_id);
+    second.external_id.clone_from(&first.external_id);
+    second.sessions.clone_from(&first.sessions);
+    assert_eq!(first, second);
+}
+
+async fn a_conversation_is_the_same_in_one_batch_and_in_many(fixture: &Fixture) {
+    let events = |conversation: u128| -> Vec<Event> {
+        (0..40).map(|number| event(conversation, number, number as i64, Data::TurnAdded(turn(number, role(number))))).collect()
+    };
+    fn role(number: u128) -> Role {
+        if number % 3 == 0 { Role::User } else { Role::Agent }
+    }
+    apply(fixture, (1..=150).flat_map(events).collect()).await;
+    for number in 0..40 {
+        let one_each = (201..=350).filter_map(|conversation| events(conversation).into_iter().nth(number));
+        apply(fixture, one_each.collect()).await;
+    }
+    let counts = |from: u128| async move {
+        let mut counts = Vec::new();
+        for number in from..from + 150 {
+            counts.push(get(fixture, number).await.unwrap().turn_count);
+        }
+        counts
+    };
+    assert_eq!(counts(1).await, counts(201).await);
+    assert_eq!(get(fixture, 1).await.unwrap().turn_count, 27);
+}
+
+async fn organizations_do_not_see_each_other(fixture: &Fixture) {
+    let other: OrganizationId = "other".parse().unwrap();
+    apply(fixture, vec![event(1, 1, 10, Data::Started(started("ann", 10)))]).await;
+    apply_to(fixture, &other, vec![event(1, 1, 20, Data::Started(started("bob", 20)))]).await;
+    assert_eq!(get(fixture, 1).await.unwrap().agent_id.as_deref(), Some("ann"));
+    assert_eq!(ids(fixture, &query(Filter::default(), Sort::default(), 10)).await, [1]);
+    let agents = fixture.store.agents(&other, None, 10).await.unwrap();
+    assert_eq!(agents.iter().map(|agent| agent.agent_id.as_str()).collect::<Vec<_>>(), ["bob"]);
+    assert!(fixture.store.events(&"third".parse().unwrap(), id(1)).await.unwrap().is_empty());
+}
+
+/// Two conversations that differ in everything a list can be filtered by.
+async fn two_unlike(fixture: &Fixture) {
+    for (number, word) in [(1, "a"), (2, "b")] {
+        let text = Some(word.to_owned());
+        let facts = Facts {
+            client_id: text.clone(),
+            user_id: text.clone(),
+            caller_number: text.clone(),
+            channel: text.clone(),
+            language: text.clone(),
+            tags: vec![word.to_owned(), "both".to_owned()],
+            ..started(word, number * 1_000)
+        };
+        let analysis = Analysis {
+            call_successful: Some(if number == 1 { "success" } else { "failure" }.parse().unwrap()),
+            resolution_status: Some(if number == 1 { "resolved" } else { "unresolved" }.parse().unwrap()),
+            sentiment: Some(if number == 1 { "positive" } else { "negative" }.parse().unwrap()),
+            topics: Some(vec![format!("topic {word}"), "any".to_owned()]),
+            satisfaction_score: (number == 1).then_some(4.0),
+            outcome: Some(colloquy_events::Outcome { result: text, ..Default::default() }),
+            ..Analysis::by(Authority::Provider)
+        };
+        let mut events = vec![
+            event(number as u128, 1, 10, Data::Started(facts)),
+            event(number as u128, 2, 20, Data::Analyzed(analysis)),
+        ];
+        if number == 1 {
+            let ended = Ended { duration_ms: Some(5_000), ..Ended::new(EndStatus::Completed) };
+            events.push(event(1, 3, 30, Data::Ended(ended)));
+            events.push(event(1, 4, 30, Data::TurnAdded(turn(1, Role::User))));
+        }
+        apply(fixture, events).await;
+    }
+}
+
+async fn every_filter_finds_what_it_should(fixture: &Fixture) {
+    two_unlike(fixture).await;
+    let value = |column| match column {
+        Column::Provider => "native",
+        Column::CallSuccessful => "success",
+        Column::ResolutionStatus => "resolved",
+        Column::Sentiment => "positive",
+        _ => "a",
+    };
+    for column in Column::ALL {
+        let found = ids(fixture, &query(Filter { equal: vec![(column, value(column).to_owned())], ..Filter::default() }, Sort::default(), 9)).await;
+        let expected = if column == Column::Provider { vec![2, 1] } else { vec![1] };
+        assert_eq!(found, expected, "{column:?}");
+    }
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let none = Filter::default;
+    let cases = [
+        (none(), vec![2, 1]),
+        (Filter { statuses: vec!["completed"], ..none() }, vec![1]),
+        (Filter { statuses: vec!["completed", "in_progress"], ..none() }, vec![2, 1]),
+        (Filter { statuses: vec!["completed", "failed"], equal: vec![(Column::Provider, "native".to_owned())], ..none() }, vec![1]),
+        (Filter { tags: words(&["a"]), ..none() }, vec![1]),
+        (Filter { tags: words(&["a", "b", "both"]), ..none() }, vec![2, 1]),
+        (Filter { topic: Some("topic b".to_owned()), ..none() }, vec![2]),
+        (Filter { topic: Some("topic b".to_owned()), tags: words(&["both"]), ..none() }, vec![2]),
+        (Filter { created_from: Some(at(2_000)), ..none() }, vec![2]),
+        (Filter { created_before: Some(at(2_000)), ..none() }, vec![1]),
+        (Filter { tags: words(&["both"]), created_before: Some(at(2_000)), ..none() }, vec![1]),
+        (Filter { duration_min_ms: Some(5_000), ..none() }, vec![1]),
+        (Filter { duration_max_ms: Some(4_999), ..none() }, vec![]),
+    ];
+    for (filter, expected) in cases {
+        for field in SortField::ALL {
+            let wanted = query(filter.clone(), Sort { field, descending: true }, 9);
+            let mut found = ids(fixture, &wanted).await;
+            let page = fixture.store.page(&wanted, at(1_000)).await.unwrap();
+            assert_eq!(page.total, Some(expected.len() as i64), "{filter:?}");
+            if field != SortField::CreatedAt {
+                found.sort_unstable_by(|a, b| b.cmp(a));
+            }
+            assert_eq!(found, expected, "{filter:?} by {field:?}");
+        }
+    }
+    // What has no value comes last in both directions.
+    for descending in [true, false] {
+        for field in [SortField::Duration, SortField::Satisfaction] {
+            assert_eq!(ids(fixture, &query(none(), Sort { field, descending }, 9)).await, [1, 2]);
+        }
+    }
+}
+
+/// Walks a list to its end, changing it between pages, and returns what was seen.
+async fn walk(fixture: &Fixture, filter: &Filter, sort: Sort, limit: usize, mut changes: Vec<Vec<Event>>) -> Vec<u128> {
+    let mut wanted = query(filter.clone(), sort, limit);
+    let mut seen = Vec::new();
+    for _ in 0..100 {
+        let page = fixture.store.page(&wanted, at(1_000)).await.unwrap();
+        assert!(page.conversations.len() <= limit);
+        seen.extend(page.conversations.iter().map(|kept| kept.id.0.as_u128()));
+        let Some(next) = page.next else { return seen };
+        wanted.cursor = Some(next);
+        if let Some(change) = changes.pop() {
+            apply(fixture, change).await;
+        }
+    }
+    panic!("the walk has no end: {seen:?}");
+}
+
+/// Changes some of what lists sort and filter by.
+fn any_change() -> impl Strategy<Value = Vec<Event>> {
+    let change = (0..12_u128, 0..6_u8, 0..4_i64, any::<u32>()).prop_map(|(conversation, kind, value, number)| {
+        let time = 10_000 + i64::from(number % 1_000);
+        let number = u128::from(number) + 100;
+        let word = format!("w{value}");
+        let data = match kind {
+            0 => Data::Updated(colloquy_events::Update { facts: started(&word, value * 500), status: None }),
+            1 => Data::Ended(Ended { duration_ms: Some(value * 100), ..Ended::new(EndStatus::Completed) }),
+            2 => Data::TurnAdded(turn(number, if value % 2 == 0 { Role::User } else { Role::Agent })),
+            3 => Data::Analyzed(Analysis {
+                satisfaction_score: Some(1.0 + value as f64),
+                topics: Some(vec![word]),
+                ..Analysis::by(Authority::Provider)
+            }),
+            4 => Data::Patched(Patch { tags: Some(vec![word]), ..Patch::default() }),
+            _ => Data::Updated(colloquy_events::Update {
+                facts: Facts { client_id: Some(word), ..Facts::default() },
+                status: None,
+            }),
+        };
+        event(conversation, number, time, data)
+    });
+    prop::collection::vec(change, 1..5)
+}
+
+fn any_filter() -> impl Strategy<Value = Filter> {
+    let word = || (0..4_u8).prop_map(|value| format!("w{value}"));
+    prop_oneof![
+        Just(Filter::default()),
+        word().prop_map(|word| Filter { equal: vec![(Column::AgentId, word)], ..Filter::default() }),
+        word().prop_map(|word| Filter { equal: vec![(Column::ClientId, word)], ..Filter::default() }),
+        Just(Filter { statuses: vec!["in_progress"], ..Filter::default() }),
+        Just(Filter { statuses: vec!["initiated", "in_progress"], ..Filter::default() }),
+        prop::collection::vec(word(), 1..3).prop_map(|tags| Filter { tags, ..Filter::default() }),
+        word().prop_map(|topic| Filter { topic: Some(topic), ..Filter::default() }),
+        (0..200_i64).prop_map(|least| Filter { duration_min_ms: Some(least), ..Filter::default() }),
+        (0..2_000_i64).prop_map(|before| Filter { created_before: Some(at(before)), ..Filter::default() }),
+    ]
+}
+
+async fn a_walk_sees_the_list_as_it_was_when_it_began(fixture: &Fixture) {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    let mut runner = TestRunner::deterministic();
+    for round in 0..60_u32 {
+        let mut draw = |strategy: proptest::strategy::BoxedStrategy<Vec<Event>>| strategy.new_tree(&mut runner).unwrap().current();
+        // Every round goes on from where the one before left the conversations.
+        let before: Vec<Event> = (0..4).flat_map(|_| draw(any_change().boxed())).collect();
+        apply(fixture, before).await;
+        let changes: Vec<Vec<Event>> = (0..12).map(|_| draw(any_change().boxed())).collect();
+        let filter = any_filter().new_tree(&mut runner).unwrap().current();
+        let field = SortField::ALL[round as usize % 4];
+        let sort = Sort { field, descending: round % 8 < 4 };
+        let limit = 1 + round as usize % 3;
+        let at_start = ids(fixture, &query(filter.clone(), sort, 100)).await;
+        let walked = walk(fixture, &filter, sort, limit, changes).await;
+        assert_eq!(walked, at_start, "round {round}: {filter:?} {sort:?} {limit}");
+    }
+}
+
+async fn a_long_value_is_kept_but_not_filtered_by(fixture: &Fixture) {
+    let long = "x".repeat(4096);
+    let facts = Facts { tags: vec![long.clone(), "a\0b".to_owned()], channel: Some("a\0b".to_owned()), ..started(&long, 10) };
+    apply(fixture, vec![event(1, 1, 10, Data::Started(facts))]).await;
+    let conversation = get(fixture, 1).await.unwrap();
+    assert_eq!(conversation.agent_id.as_deref(), Some(long.as_str()));
+    assert_eq!(conversation.tags.len(), 2);
+    assert_eq!(ids(fixture, &query(Filter::default(), Sort::default(), 9)).await, [1]);
+}
+
+async fn agents_are_counted_and_recounted(fixture: &Fixture) {
+    let versioned = |agent: &str, version: &str, started_at, setting: i64| Facts {
+        agent_name: Some(format!("{agent} {version}")),
+        agent_version_id: Some(version.to_owned()),
+        agent_version: serde_json::json!({"setting": setting}).as_object().cloned(),
+        ..started(agent, started_at)
+    };
+    apply(
+        fixture,
+        vec![
+            event(1, 1, 10, Data::Started(versioned("ann", "v1", 100, 1))),
+            event(2, 1, 10, Data::Started(versioned("ann", "v2", 200, 2))),
+            event(3, 1, 10, Data::Started(versioned("bob", "v1", 300, 3))),
+        ],
+    )
+    .await;
+    // The third turns out to have been led by another agent.
+    let moved = colloquy_events::Update { facts: versioned("ann", "v2", 50, 4), status: None };
+    apply(fixture, vec![event(3, 2, 20, Data::Updated(moved))]).await;
+    let agents = fixture.store.agents(&acme(), None, 10).await.unwrap();
+    let [ann] = agents.as_slice() else { panic!("{agents:?}") };
+    assert_eq!((ann.conversation_count, ann.first_seen_at, ann.last_seen_at), (3, at(50), at(200)));
+    assert_eq!(ann.name.as_deref(), Some("ann v2"));
+    assert!(fixture.store.agents(&acme(), Some(("ann".to_owned(), "native".to_owned())), 10).await.unwrap().is_empty());
+    let detailed = fixture.store.agent(&acme(), "ann").await.unwrap();
+    let versions: Vec<_> = detailed[0]
+        .versions
+        .iter()
+        .map(|version| (version.agent_version_id.as_str(), version.first_seen_at, version.snapshot_json.as_str()))
+        .collect();
+    assert_eq!(versions, [("v1", at(100), r#"{"setting":1}"#), ("v2", at(50), r#"{"setting":2}"#)]);
+    assert!(fixture.store.agent(&acme(), "bob").await.unwrap().is_empty());
+}
+
+async fn what_never_ended_is_found_by_its_silence(fixture: &Fixture) {
+    let sms = Facts { channel: Some("sms".to_owned()), ..started("ann", 10) };
+    apply(
+        fixture,
+        vec![
+            event(1, 1, 10, Data::Started(started("ann", 10))),
+            event(2, 1, 10, Data::Started(sms)),
+            event(3, 1, 10, Data::Ended(Ended::new(EndStatus::Completed))),
+        ],
+    )
+    .await;
+    let stuck = |silent, messages| async move {
+        let stuck = fixture.store.stuck(at(silent), at(messages), 10).await.unwrap();
+        stuck.iter().map(|stuck| stuck.conversation_id.0.as_u128()).collect::<Vec<_>>()
+    };
+    assert_eq!(stuck(1_000, 1_000).await, [0; 0]);
+    assert_eq!(stuck(1_001, 1_000).await, [1]);
+    assert_eq!(stuck(1_001, 1_001).await, [1, 2]);
+    // Something was heard again: a turn alone is enough.
+    let heard = record_of(&acme(), vec![event(1, 2, 20, Data::TurnAdded(turn(1, Role::User)))], 5_000);
+    fixture.store.apply(&[heard], Position(2), at(5_000)).await.unwrap();
+    assert_eq!(stuck(1_001, 1_001).await, [2]);
+    let closed = Ended { inferred: true, ..Ended::new(EndStatus::Failed) };
+    apply(fixture, vec![event(2, 9, 90, Data::Ended(closed))]).await;
+    assert_eq!(stuck(9_000, 9_000).await, [1]);
+}
+
+async fn history_knows_when_events_were_received(fixture: &Fixture) {
+    let first = record_of(&acme(), vec![event(1, 1, 10, Data::Started(started("ann", 10)))], 100);
+    let second = record_of(&acme(), vec![event(1, 2, 5, Data::TurnAdded(turn(1, Role::User)))], 200);
+    fixture.store.apply(&[first, second], Position(1), at(200)).await.unwrap();
+    let mut events = fixture.store.events(&acme(), id(1)).await.unwrap();
+    events.sort_by_key(|received| received.received_at);
+    let seen: Vec<_> = events.iter().map(|received| (received.event.data.kind(), received.received_at)).collect();
+    assert_eq!(seen, [("conversation.started", at(100)), ("turn.added", at(200))]);
+    assert_eq!(events[0].event.external_id, "c1");
+}
+
+async fn concurrent_writers_lose_nothing(fixture: &Fixture) {
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..4_u128 {
+        let store = fixture.store.clone();
+        writers.spawn(async move {
+            for number in 0..10_u128 {
+                let events = (0..20).map(|conversation| {
+                    let role = if number % 2 == 0 { Role::User } else { Role::Agent };
+                    let number = number * 4 + writer;
+                    event(conversation, number, number as i64, Data::TurnAdded(turn(number, role)))
+                });
+                let record = record_of(&acme(), events.collect(), 1_000);
+                store.apply(&[record], Position(1), at(1_000)).await.unwrap();
+            }
+        });
+    }
+    while let Some(done) = writers.join_next().await {
+        done.unwrap();
+    }
+    for conversation in 0..20 {
+        assert_eq!(fixture.store.events(&acme(), id(conversation)).await.unwrap().len(), 40);
+        assert_eq!(get(fixture, conversation).await.unwrap().turn_count, 10);
+    }
+}
+
+async fn a_record_that_cannot_be_applied_is_kept(fixture: &Fixture) {
+    let record = record_of(&acme(), vec![event(1, 1, 10, Data::Started(Facts::default()))], 100);
+    let set_aside = SetAside { record, reason: "why\0not".to_owned(), at: at(5) };
+    fixture.store.set_aside(&set_aside).await.unwrap();
+    fixture.store.set_aside(&set_aside).await.unwrap();
+    assert_eq!(get(fixture, 1).await, None);
+}
+
+#[tokio::test]
+async fn every_filter_has_an_index_that_keeps_the_default_order() {
+    let fixture = sqlite().await.unwrap();
+    let Database::Sqlite(sqlite) = &fixture.database else { panic!("SQLite") };
+    let words = || vec!["x".to_owned()];
+    let mut filters: Vec<Filter> =
+        Column::ALL.iter().map(|column| Filter { equal: vec![(*column, "x".to_owned())], ..Filter::default() }).collect();
+    filters.extend([
+        Filter::default(),
+        Filter { statuses: vec!["failed"], ..Filter::default() },
+        Filter { statuses: vec!["initiated", "in_progress"], ..Filter::default() },
+        Filter { topic: Some("x".to_owned()), ..Filter::default() },
+        Filter { tags: words(), ..Filter::default() },
+        Filter { created_from: Some(at(1)), created_before: Some(at(2)), ..Filter::default() },
+        Filter { duration_min_ms: Some(1), duration_max_ms: Some(2), ..Filter::default() },
+    ]);
+    let after = Place { key: crate::list::Key::Int(5), id: Uuid::nil() };
+    for filter in filters {
+        for cursor in [None, Some(Cursor { version: 1, began_at: 1, after })] {
+            for field in [SortField::CreatedAt, SortField::TurnCount] {
+                if field != SortField::CreatedAt && filter != Filter::default() {
+                    continue;
+                }
+                let wanted = Query { cursor, ..query(filter.clone(), Sort { field, descending: true }, 30) };
+                for statement in list::statements::<sqlx::Sqlite>(&wanted) {
+                    let plan = explain(sqlite.writer(), statement).await;
+                    let all = plan.join(" / ");
+                    assert!(plan.iter().all(|step| step.contains("USING") && !step.contains("SCAN")), "{filter:?}: {all}");
+                    assert!(!all.contains("TEMP B-TREE"), "{filter:?}: {all}");
+                }
+            }
+        }
+    }
+}
+
+async fn explain(pool: &sqlx::SqlitePool, statement: sqlx::QueryBuilder<sqlx::Sqlite>) -> Vec<String> {
+    use super::engine::Engine;
+    let mut connection = pool.acquire().await.unwrap();
+    let explained = sqlx::QueryBuilder::<sqlx::Sqlite>::with_arguments(
+        format!("explain query plan {}", statement.sql().as_str()),
+        sqlx::sqlite::SqliteArguments::default(),
+    );
+    let rows = <sqlx::Sqlite as Engine>::fetch(&mut connection, explained).await.unwrap();
+    rows.iter().map(|row| <sqlx::Sqlite as Engine>::text(row, 3).unwrap().unwrap()).collect()
+}

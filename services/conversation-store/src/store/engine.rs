@@ -1,0 +1,247 @@
+//! What differs between the two database engines. Everything else of the store is written once, above this.
+
+use sqlx::{Database, Executor, PgPool, Pool, Postgres, QueryBuilder, Row, Sqlite, SqlitePool, Transaction};
+use uuid::Uuid;
+
+/// A value to be bound.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Value<'a> {
+    Text(&'a str),
+    OptText(Option<&'a str>),
+    Int(i64),
+    OptInt(Option<i64>),
+    Real(f64),
+    OptReal(Option<f64>),
+    Id(Uuid),
+    Bytes(&'a [u8]),
+    OptBytes(Option<&'a [u8]>),
+}
+
+/// A database engine.
+pub(crate) trait Engine: Database + Sized {
+    /// The condition that `e.value` takes each member of the JSON array in column `column`.
+    fn each_word(column: &str) -> String;
+    /// Binds a value at the end of a statement.
+    fn bind(builder: &mut QueryBuilder<Self>, value: Value<'_>);
+    /// Runs a statement.
+    fn execute(
+        connection: &mut Self::Connection,
+        builder: QueryBuilder<Self>,
+    ) -> impl Future<Output = Result<u64, sqlx::Error>> + Send;
+    /// Runs a query.
+    fn fetch(
+        connection: &mut Self::Connection,
+        builder: QueryBuilder<Self>,
+    ) -> impl Future<Output = Result<Vec<Self::Row>, sqlx::Error>> + Send;
+    /// Begins a transaction that writes.
+    fn begin(pool: &Pool<Self>) -> impl Future<Output = Result<Transaction<'static, Self>, sqlx::Error>> + Send;
+    /// Reads a column.
+    fn text(row: &Self::Row, at: usize) -> Result<Option<String>, sqlx::Error>;
+    /// Reads a column.
+    fn int(row: &Self::Row, at: usize) -> Result<Option<i64>, sqlx::Error>;
+    /// Reads a column.
+    fn real(row: &Self::Row, at: usize) -> Result<Option<f64>, sqlx::Error>;
+    /// Reads a column.
+    fn id(row: &Self::Row, at: usize) -> Result<Uuid, sqlx::Error>;
+    /// Reads a column.
+    fn bytes(row: &Self::Row, at: usize) -> Result<Option<Vec<u8>>, sqlx::Error>;
+    /// Keeps other writers away from the conversations with these keys until the transaction ends.
+    fn lock(connection: &mut Self::Connection, keys: &[i64]) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+}
+
+/// Reads the columns of a row in their order.
+pub(super) struct Columns<'a, E: Engine> {
+    row: &'a E::Row,
+    next: usize,
+}
+
+type Read<T> = Result<T, sqlx::Error>;
+
+impl<'a, E: Engine> Columns<'a, E> {
+    /// Begins with the first column.
+    pub(super) fn of(row: &'a E::Row) -> Self {
+        Self { row, next: 0 }
+    }
+
+    fn advance(&mut self) -> usize {
+        self.next += 1;
+        self.next - 1
+    }
+
+    pub(super) fn opt_text(&mut self) -> Read<Option<String>> {
+        E::text(self.row, self.advance())
+    }
+
+    pub(super) fn text(&mut self) -> Read<String> {
+        self.opt_text()?.ok_or(sqlx::Error::RowNotFound)
+    }
+
+    pub(super) fn opt_int(&mut self) -> Read<Option<i64>> {
+        E::int(self.row, self.advance())
+    }
+
+    pub(super) fn int(&mut self) -> Read<i64> {
+        self.opt_int()?.ok_or(sqlx::Error::RowNotFound)
+    }
+
+    pub(super) fn opt_real(&mut self) -> Read<Option<f64>> {
+        E::real(self.row, self.advance())
+    }
+
+    pub(super) fn id(&mut self) -> Read<Uuid> {
+        E::id(self.row, self.advance())
+    }
+
+    pub(super) fn opt_bytes(&mut self) -> Read<Option<Vec<u8>>> {
+        E::bytes(self.row, self.advance())
+    }
+
+    pub(super) fn bytes(&mut self) -> Read<Vec<u8>> {
+        self.opt_bytes()?.ok_or(sqlx::Error::RowNotFound)
+    }
+}
+
+macro_rules! common {
+    () => {
+        fn bind(builder: &mut QueryBuilder<Self>, value: Value<'_>) {
+            match value {
+                Value::Text(text) => builder.push_bind(text),
+                Value::OptText(text) => builder.push_bind(text),
+                Value::Int(number) => builder.push_bind(number),
+                Value::OptInt(number) => builder.push_bind(number),
+                Value::Real(number) => builder.push_bind(number),
+                Value::OptReal(number) => builder.push_bind(number),
+                Value::Id(id) => builder.push_bind(id),
+                Value::Bytes(bytes) => builder.push_bind(bytes),
+                Value::OptBytes(bytes) => builder.push_bind(bytes),
+            };
+        }
+
+        fn text(row: &Self::Row, at: usize) -> Result<Option<String>, sqlx::Error> {
+            row.try_get(at)
+        }
+
+        fn int(row: &Self::Row, at: usize) -> Result<Option<i64>, sqlx::Error> {
+            row.try_get(at)
+        }
+
+        fn real(row: &Self::Row, at: usize) -> Result<Option<f64>, sqlx::Error> {
+            row.try_get(at)
+        }
+
+        fn id(row: &Self::Row, at: usize) -> Result<Uuid, sqlx::Error> {
+            row.try_get(at)
+        }
+
+        fn bytes(row: &Self::Row, at: usize) -> Result<Option<Vec<u8>>, sqlx::Error> {
+            row.try_get(at)
+        }
+
+        async fn execute(connection: &mut Self::Connection, mut builder: QueryBuilder<Self>) -> Result<u64, sqlx::Error> {
+            Ok(connection.execute(builder.build()).await?.rows_affected())
+        }
+
+        async fn fetch(connection: &mut Self::Connection, mut builder: QueryBuilder<Self>) -> Result<Vec<Self::Row>, sqlx::Error> {
+            connection.fetch_all(builder.build()).await
+        }
+    };
+}
+
+impl Engine for Sqlite {
+    fn each_word(column: &str) -> String {
+        format!("select 1 from json_each({column}) as e where e.value")
+    }
+
+    async fn begin(pool: &SqlitePool) -> Result<Transaction<'static, Self>, sqlx::Error> {
+        // A deferred transaction that reads first could not always become a writer.
+        pool.begin_with("begin immediate").await
+    }
+
+    async fn lock(_: &mut Self::Connection, _: &[i64]) -> Result<(), sqlx::Error> {
+        // There is one writer.
+        Ok(())
+    }
+
+    common!();
+}
+
+impl Engine for Postgres {
+    fn each_word(column: &str) -> String {
+        format!("select 1 from json_array_elements_text({column}::json) as e(value) where e.value")
+    }
+
+    async fn begin(pool: &PgPool) -> Result<Transaction<'static, Self>, sqlx::Error> {
+        pool.begin().await
+    }
+
+    async fn lock(connection: &mut Self::Connection, keys: &[i64]) -> Result<(), sqlx::Error> {
+        // In ascending order everywhere, so that two writers never wait for each other.
+        sqlx::query(
+            "select pg_advisory_xact_lock(k)
+             from (select k from unnest($1::bigint[]) as k order by k) as keys",
+        )
+        .bind(keys)
+        .execute(connection)
+        .await
+        .map(drop)
+    }
+
+    common!();
+}
+
+/// How many rows one statement takes. Few sizes, so that few statements have to be prepared.
+const CHUNKS: [usize; 4] = [128, 32, 8, 1];
+
+/// Divides `rows` into chunks of the sizes statements are prepared for.
+pub(super) fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = CHUNKS.into_iter().find(|size| *size <= rows.len())?;
+        let (chunk, rest) = rows.split_at(size);
+        rows = rest;
+        Some(chunk)
+    })
+}
+
+/// Begins a statement with `rows` as a list of value lists between `head` and `tail`.
+pub(super) fn statement<E: Engine>(head: &str, rows: &[Vec<Value<'_>>], tail: &str) -> QueryBuilder<E> {
+    let mut builder = QueryBuilder::new(head);
+    for (number, row) in rows.iter().enumerate() {
+        builder.push(if number == 0 { "(" } else { "), (" });
+        for (place, value) in row.iter().enumerate() {
+            if place > 0 {
+                builder.push(", ");
+            }
+            E::bind(&mut builder, *value);
+        }
+    }
+    builder.push(")");
+    builder.push(tail);
+    builder
+}
+
+/// Runs `head … tail` over all rows.
+pub(super) async fn write<E: Engine>(
+    connection: &mut E::Connection,
+    head: &str,
+    rows: &[Vec<Value<'_>>],
+    tail: &str,
+) -> Result<(), sqlx::Error> {
+    for chunk in chunks(rows) {
+        E::execute(connection, statement(head, chunk, tail)).await?;
+    }
+    Ok(())
+}
+
+/// Runs the query `head … tail` over all rows.
+pub(super) async fn read<E: Engine>(
+    connection: &mut E::Connection,
+    head: &str,
+    rows: &[Vec<Value<'_>>],
+    tail: &str,
+) -> Result<Vec<E::Row>, sqlx::Error> {
+    let mut found = Vec::new();
+    for chunk in chunks(rows) {
+        found.extend(E::fetch(connection, statement(head, chunk, tail)).await?);
+    }
+    Ok(found)
+}

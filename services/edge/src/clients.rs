@@ -1,0 +1,120 @@
+//! Calls to the services behind the edge, in the caller's name.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use colloquy_proto::conversation::v1::conversation_service_client::ConversationServiceClient;
+use colloquy_proto::conversation::v1::recording_service_client::RecordingServiceClient;
+use colloquy_proto::ingestion::v1::ingestion_service_client::IngestionServiceClient;
+use colloquy_proto::ingestion::v1::source_service_client::SourceServiceClient;
+use colloquy_proto::transcript::v1::transcript_service_client::TranscriptServiceClient;
+use colloquy_service::transport::{MAX_MESSAGE_BYTES, Transport};
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use http::request::Parts;
+use tonic::Request;
+use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
+
+use crate::Deps;
+use crate::request_id::{REQUEST_ID, RequestId};
+
+/// A little less than the time a request has here, so that the service's own answer comes first.
+const CALL_TIMEOUT: Duration = Duration::from_secs(25);
+/// Where the keys of the ElevenLabs SDKs are understood.
+const ELEVENLABS_SHAPED: &str = "/v1/convai/";
+
+/// The generated clients; cheap to clone, and cloned for each call.
+pub(crate) struct Clients {
+    pub(crate) conversations: ConversationServiceClient<Transport>,
+    pub(crate) recordings: RecordingServiceClient<Transport>,
+    pub(crate) transcripts: TranscriptServiceClient<Transport>,
+    pub(crate) ingestion: IngestionServiceClient<Transport>,
+    pub(crate) sources: SourceServiceClient<Transport>,
+    /// The bare transports, by the name of the service: for health.
+    pub(crate) services: [(&'static str, Transport); 4],
+}
+
+impl Clients {
+    pub(crate) fn new(deps: Deps) -> Self {
+        let Deps { conversation_store, transcript, ingestion, access } = deps;
+        Self {
+            conversations: ConversationServiceClient::new(conversation_store.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            recordings: RecordingServiceClient::new(conversation_store.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            transcripts: TranscriptServiceClient::new(transcript.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            ingestion: IngestionServiceClient::new(ingestion.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            sources: SourceServiceClient::new(ingestion.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            services: [
+                ("conversation-store", conversation_store),
+                ("transcript", transcript),
+                ("ingestion", ingestion),
+                ("access", access),
+            ],
+        }
+    }
+}
+
+/// What a request passes on to every call made for it: its key and its id.
+#[derive(Clone)]
+pub(crate) struct Calling {
+    request_id: Option<AsciiMetadataValue>,
+    api_key: Option<AsciiMetadataValue>,
+    authorization: Option<AsciiMetadataValue>,
+}
+
+impl Calling {
+    /// Returns a call in the name of whoever made the request.
+    pub(crate) fn call<T>(&self, message: T) -> Request<T> {
+        let mut call = self.call_without_key(message, CALL_TIMEOUT);
+        self.present(call.metadata_mut());
+        call
+    }
+
+    /// Returns the same, for a call that may take as long as a body takes to arrive.
+    pub(crate) fn long_call<T>(&self, message: T, timeout: Duration) -> Request<T> {
+        let mut call = self.call_without_key(message, timeout);
+        self.present(call.metadata_mut());
+        call
+    }
+
+    /// Returns a call in nobody's name.
+    pub(crate) fn call_without_key<T>(&self, message: T, timeout: Duration) -> Request<T> {
+        let mut call = Request::new(message);
+        if let Some(id) = &self.request_id {
+            call.metadata_mut().insert(AsciiMetadataKey::from_static(REQUEST_ID), id.clone());
+        }
+        call.set_timeout(timeout);
+        call
+    }
+
+    fn present(&self, metadata: &mut MetadataMap) {
+        if let Some(key) = &self.api_key {
+            metadata.insert("x-api-key", key.clone());
+        }
+        if let Some(value) = &self.authorization {
+            metadata.insert("authorization", value.clone());
+        }
+    }
+}
+
+/// Passes a header on as metadata. What is not printable ASCII is no key of ours, and so is as good as absent.
+fn secret(headers: &HeaderMap, name: impl http::header::AsHeaderName) -> Option<AsciiMetadataValue> {
+    let text = headers.get(name)?.to_str().ok().filter(|text| !text.is_empty())?;
+    let mut value = AsciiMetadataValue::try_from(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Calling {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let mut api_key = secret(&parts.headers, "x-api-key");
+        if api_key.is_none() && parts.uri.path().starts_with(ELEVENLABS_SHAPED) {
+            api_key = secret(&parts.headers, "xi-api-key");
+        }
+        let id = parts.extensions.get::<RequestId>();
+        let request_id = id.and_then(|id| AsciiMetadataValue::try_from(id.as_str()).ok());
+        Ok(Self { request_id, api_key, authorization: secret(&parts.headers, AUTHORIZATION) })
+    }
+}

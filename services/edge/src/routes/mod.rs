@@ -1,0 +1,88 @@
+//! Every route, one file per group.
+
+mod agents;
+mod audio;
+mod conversations;
+mod convai;
+mod events;
+mod feedback;
+mod health;
+mod listing;
+mod quarantine;
+mod sources;
+mod transcript;
+mod webhooks;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::layers::time_limit;
+use crate::{Edge, openapi};
+
+type Routes = OpenApiRouter<Arc<Edge>>;
+
+/// Reading and changing conversations; these stand under `/v1` and again under `/v1/voiceai`.
+fn conversations() -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(conversations::list))
+        .routes(routes!(conversations::active))
+        .routes(routes!(conversations::read, conversations::update))
+        .routes(routes!(conversations::events))
+        .routes(routes!(transcript::read))
+        .routes(routes!(feedback::give))
+        .routes(routes!(agents::list))
+        .routes(routes!(agents::read))
+}
+
+/// The same, of the routes whose bodies may take long.
+fn recordings() -> Routes {
+    OpenApiRouter::new().routes(routes!(audio::read, audio::write))
+}
+
+fn ingestion() -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(sources::create, sources::list))
+        .routes(routes!(sources::read, sources::update, sources::delete))
+        .routes(routes!(events::ingest))
+        .routes(routes!(quarantine::list))
+        .routes(routes!(quarantine::retry))
+}
+
+fn elevenlabs_shaped() -> Routes {
+    OpenApiRouter::new().routes(routes!(convai::list::list)).routes(routes!(convai::conversation::read))
+}
+
+/// Returns the routes and their description.
+pub(crate) fn all(edge: &Arc<Edge>) -> (Router<Arc<Edge>>, OpenApi) {
+    let limit = from_fn_with_state(edge.settings.request_timeout, time_limit);
+    let (described, document) = described();
+    let quick = described.quick.layer(limit.clone());
+    let alias = Router::new().merge(conversations().split_for_parts().0.layer(limit.clone())).merge(recordings().split_for_parts().0);
+    let health = Router::new().route("/healthz", get(health::live)).route("/readyz", get(health::ready)).layer(limit);
+    let router = Router::new().nest("/v1", quick.merge(described.slow)).nest("/v1/voiceai", alias).merge(health);
+    (router, document)
+}
+
+/// The routes under `/v1`, by whether a time limit stands around them.
+struct Described {
+    quick: Router<Arc<Edge>>,
+    slow: Router<Arc<Edge>>,
+}
+
+fn described() -> (Described, OpenApi) {
+    let (quick, quick_document) = conversations().merge(ingestion()).merge(elevenlabs_shaped()).split_for_parts();
+    let slow = recordings().routes(routes!(convai::audio)).routes(routes!(webhooks::receive));
+    let (slow, slow_document) = slow.split_for_parts();
+    (Described { quick, slow }, openapi::complete(quick_document, slow_document))
+}
+
+/// Returns the description alone.
+pub(crate) fn document() -> OpenApi {
+    described().1
+}

@@ -1,0 +1,35 @@
+//! The edge's own settings: how much it takes and how long it waits.
+
+use std::time::Duration;
+
+use url::Url;
+
+/// How much the edge takes and how long it waits.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// What webhook URLs begin with; without it, the host the request was made to.
+    pub public_url: Option<Url>,
+    /// How long a request may take whose bodies are small; default 30 s.
+    pub request_timeout: Duration,
+    /// How long a webhook or a recording may take to arrive as a whole; default 15 min.
+    pub upload_timeout: Duration,
+    /// How long a body may stand still; default 30 s.
+    pub idle_timeout: Duration,
+    /// The greatest body of `POST /v1/events`; default 8 MiB.
+    pub max_events_bytes: usize,
+    /// The greatest recording; default 1 GiB.
+    pub max_recording_bytes: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            public_url: None,
+            request_timeout: Duration::from_secs(30),
+            upload_timeout: Duration::from_secs(15 * 60),
+            idle_timeout: Duration::from_secs(30),
+            max_events_bytes: 8 << 20,
+            max_recording_bytes: 1 << 30,
+        }
+    }
+}

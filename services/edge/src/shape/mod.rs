@@ -1,0 +1,10 @@
+//! What goes out, as JSON: the contract's objects, made from the services' messages without copying their texts.
+
+pub(crate) mod agent;
+pub(crate) mod conversation;
+pub(crate) mod event;
+pub(crate) mod ingestion;
+pub(crate) mod json;
+pub(crate) mod source;
+pub(crate) mod time;
+pub(crate) mod turn;

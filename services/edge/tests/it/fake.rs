@@ -1,0 +1,477 @@
+//! Services that answer what a test wants, and remember what they were asked.
+
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use colloquy_edge::{Deps, Settings, router};
+use colloquy_proto::conversation::v1 as conversation;
+use colloquy_proto::conversation::v1::conversation_service_server::{ConversationService, ConversationServiceServer};
+use colloquy_proto::conversation::v1::recording_service_server::{RecordingService, RecordingServiceServer};
+use colloquy_proto::ingestion::v1 as ingestion;
+use colloquy_proto::ingestion::v1::ingestion_service_server::{IngestionService, IngestionServiceServer};
+use colloquy_proto::ingestion::v1::source_service_server::{SourceService, SourceServiceServer};
+use colloquy_proto::transcript::v1 as transcript;
+use colloquy_proto::transcript::v1::transcript_service_server::{TranscriptService, TranscriptServiceServer};
+use colloquy_service::transport::LocalSlot;
+use futures::stream::{self, BoxStream, StreamExt};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tonic::service::Routes;
+use tonic::{Response, Status, Streaming};
+use tower::ServiceExt;
+
+/// The bytes of the one recording there is.
+pub const RECORDING: &[u8] = b"0123456789";
+/// Its name.
+pub const SHA256: &str = "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882";
+/// The conversation there is; every other is not found.
+pub const KNOWN: &str = "01980000-0000-7000-8000-000000000001";
+
+/// One call a service got.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub method: &'static str,
+    pub message: String,
+    pub api_key: Option<String>,
+    pub authorization: Option<String>,
+    pub request_id: Option<String>,
+}
+
+/// All services at once.
+#[derive(Clone, Default)]
+pub struct Fake(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    calls: Mutex<Vec<Call>>,
+    failure: Mutex<Option<(&'static str, Status)>>,
+    conversation: Mutex<Option<conversation::Conversation>>,
+    turns: Mutex<Vec<transcript::Turn>>,
+}
+
+/// An answer of the edge, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The names of the bad fields, in their order.
+    pub fn bad_fields(&self) -> Vec<String> {
+        let json = self.json();
+        json["errors"].as_array().into_iter().flatten().map(|bad| bad["field"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+impl Fake {
+    /// Lets `method` fail from now on.
+    pub fn fail(&self, method: &'static str, status: Status) {
+        *self.0.failure.lock().unwrap() = Some((method, status));
+    }
+
+    /// Sets the conversation there is.
+    pub fn set_conversation(&self, conversation: conversation::Conversation) {
+        *self.0.conversation.lock().unwrap() = Some(conversation);
+    }
+
+    /// Sets its turns.
+    pub fn set_turns(&self, turns: Vec<transcript::Turn>) {
+        *self.0.turns.lock().unwrap() = turns;
+    }
+
+    /// Returns the calls so far.
+    pub fn calls(&self) -> Vec<Call> {
+        self.0.calls.lock().unwrap().clone()
+    }
+
+    /// Returns the latest call of `method`.
+    pub fn last(&self, method: &str) -> Call {
+        self.calls().into_iter().rev().find(|call| call.method == method).unwrap_or_else(|| panic!("{method} was not called"))
+    }
+
+    fn note<T: Debug>(&self, method: &'static str, request: &tonic::Request<T>) -> Result<(), Status> {
+        self.note_message(method, request, format!("{:?}", request.get_ref()))
+    }
+
+    fn note_message<T>(&self, method: &'static str, request: &tonic::Request<T>, message: String) -> Result<(), Status> {
+        let text = |name: &str| request.metadata().get(name).map(|value| value.to_str().unwrap().to_owned());
+        self.0.calls.lock().unwrap().push(Call {
+            method,
+            message,
+            api_key: text("x-api-key"),
+            authorization: text("authorization"),
+            request_id: text("x-request-id"),
+        });
+        match &*self.0.failure.lock().unwrap() {
+            Some((failing, status)) if *failing == method || *failing == "*" => Err(status.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    fn conversation(&self) -> conversation::Conversation {
+        self.0.conversation.lock().unwrap().clone().unwrap_or_else(|| conversation::Conversation {
+            conversation_id: KNOWN.to_owned(),
+            external_id: "conv_1".to_owned(),
+            provider: "elevenlabs".to_owned(),
+            organization_id: "default".to_owned(),
+            status: conversation::ConversationStatus::Completed as i32,
+            created_at: Some(prost_types::Timestamp { seconds: 1_772_463_600, nanos: 5_000_000 }),
+            duration_ms: Some(180_000),
+            metadata_json: "{\"a\": 1.10}".to_owned(),
+            ..Default::default()
+        })
+    }
+
+    fn known(&self, id: &str) -> Result<conversation::Conversation, Status> {
+        let conversation = self.conversation();
+        let name = format!("{}:{}", conversation.provider, conversation.external_id);
+        if id == conversation.conversation_id || id == name {
+            Ok(conversation)
+        } else {
+            Err(Status::not_found("the conversation does not exist"))
+        }
+    }
+
+    /// Returns the edge over these services.
+    pub fn edge(&self) -> Router {
+        self.edge_with(Settings { idle_timeout: Duration::from_secs(5), ..Settings::default() })
+    }
+
+    /// Returns the edge over these services, with settings of its own.
+    pub fn edge_with(&self, settings: Settings) -> Router {
+        let slot = LocalSlot::new();
+        let routes = Routes::new(ConversationServiceServer::new(self.clone()))
+            .add_service(RecordingServiceServer::new(self.clone()))
+            .add_service(TranscriptServiceServer::new(self.clone()))
+            .add_service(IngestionServiceServer::new(self.clone()))
+            .add_service(SourceServiceServer::new(self.clone()));
+        slot.fill(routes.into_axum_router());
+        let transport = colloquy_service::transport::outgoing(slot.transport(), None);
+        let deps = Deps {
+            conversation_store: transport.clone(),
+            transcript: transport.clone(),
+            ingestion: transport.clone(),
+            access: transport,
+        };
+        router(settings, deps)
+    }
+
+    /// Sends a request and reads the answer.
+    pub async fn send(&self, request: Request<Body>) -> Answer {
+        send(self.edge(), request).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).header("x-api-key", "k").body(Body::empty()).unwrap()).await
+    }
+
+    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send(request(Method::GET, path, headers, Body::empty())).await
+    }
+
+    pub async fn json(&self, method: Method, path: &str, body: impl Into<Body>) -> Answer {
+        self.send(request(method, path, &[("content-type", "application/json")], body)).await
+    }
+}
+
+pub fn request(method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Request<Body> {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(body.into()).unwrap()
+}
+
+pub async fn send(edge: Router, request: Request<Body>) -> Answer {
+    let response = edge.oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.expect("the body ends well").to_bytes().to_vec();
+    Answer { status: parts.status, headers: parts.headers, body }
+}
+
+#[tonic::async_trait]
+impl ConversationService for Fake {
+    async fn get_conversation(
+        &self,
+        request: tonic::Request<conversation::GetConversationRequest>,
+    ) -> Result<Response<conversation::GetConversationResponse>, Status> {
+        self.note("GetConversation", &request)?;
+        let conversation = self.known(&request.get_ref().conversation_id)?;
+        Ok(Response::new(conversation::GetConversationResponse { conversation: Some(conversation) }))
+    }
+
+    async fn list_conversations(
+        &self,
+        request: tonic::Request<conversation::ListConversationsRequest>,
+    ) -> Result<Response<conversation::ListConversationsResponse>, Status> {
+        self.note("ListConversations", &request)?;
+        let conversations = vec![self.conversation(); request.get_ref().page_size as usize];
+        let total_size = request.get_ref().include_total.then_some(1_000);
+        let next_page_token = "next".to_owned();
+        Ok(Response::new(conversation::ListConversationsResponse { conversations, next_page_token, total_size }))
+    }
+
+    async fn update_conversation(
+        &self,
+        request: tonic::Request<conversation::UpdateConversationRequest>,
+    ) -> Result<Response<conversation::UpdateConversationResponse>, Status> {
+        self.note("UpdateConversation", &request)?;
+        let conversation = Some(self.known(&request.get_ref().conversation_id)?);
+        Ok(Response::new(conversation::UpdateConversationResponse { conversation, position: 7 }))
+    }
+
+    async fn list_conversation_events(
+        &self,
+        request: tonic::Request<conversation::ListConversationEventsRequest>,
+    ) -> Result<Response<conversation::ListConversationEventsResponse>, Status> {
+        self.note("ListConversationEvents", &request)?;
+        self.known(&request.get_ref().conversation_id)?;
+        let event = |seconds, kind: &str| conversation::ConversationEvent {
+            event_id: KNOWN.to_owned(),
+            r#type: kind.to_owned(),
+            received_at: Some(prost_types::Timestamp { seconds, nanos: 0 }),
+            data_json: "{}".to_owned(),
+            ..Default::default()
+        };
+        let events = vec![event(100, "conversation.started"), event(200, "conversation.ended")];
+        Ok(Response::new(conversation::ListConversationEventsResponse { events }))
+    }
+
+    async fn give_feedback(
+        &self,
+        request: tonic::Request<conversation::GiveFeedbackRequest>,
+    ) -> Result<Response<conversation::GiveFeedbackResponse>, Status> {
+        self.note("GiveFeedback", &request)?;
+        let given = request.into_inner();
+        let feedback =
+            conversation::Feedback { rating: given.rating, thumbs: given.thumbs, comment: given.comment, at: None };
+        Ok(Response::new(conversation::GiveFeedbackResponse { feedback: Some(feedback), position: 9 }))
+    }
+
+    async fn list_agents(
+        &self,
+        request: tonic::Request<conversation::ListAgentsRequest>,
+    ) -> Result<Response<conversation::ListAgentsResponse>, Status> {
+        self.note("ListAgents", &request)?;
+        let agents = vec![conversation::Agent { agent_id: "a".to_owned(), ..Default::default() }];
+        Ok(Response::new(conversation::ListAgentsResponse { agents, next_page_token: String::new() }))
+    }
+
+    async fn get_agent(
+        &self,
+        request: tonic::Request<conversation::GetAgentRequest>,
+    ) -> Result<Response<conversation::GetAgentResponse>, Status> {
+        self.note("GetAgent", &request)?;
+        let version = conversation::AgentVersion { agent_version_id: "v".to_owned(), ..Default::default() };
+        let agent = conversation::Agent { agent_id: "a".to_owned(), versions: vec![version], ..Default::default() };
+        Ok(Response::new(conversation::GetAgentResponse { agent: Some(agent) }))
+    }
+}
+
+#[tonic::async_trait]
+impl RecordingService for Fake {
+    type ReadRecordingStream = BoxStream<'static, Result<conversation::ReadRecordingResponse, Status>>;
+
+    async fn store_object(
+        &self,
+        _: tonic::Request<Streaming<conversation::StoreObjectRequest>>,
+    ) -> Result<Response<conversation::StoreObjectResponse>, Status> {
+        Err(Status::unimplemented("the edge never stores objects"))
+    }
+
+    async fn upload_recording(
+        &self,
+        request: tonic::Request<Streaming<conversation::UploadRecordingRequest>>,
+    ) -> Result<Response<conversation::UploadRecordingResponse>, Status> {
+        use conversation::upload_recording_request::Part;
+        self.note_message("UploadRecording", &request, "begins".to_owned())?;
+        let (metadata, extensions, mut parts) = request.into_parts();
+        let (mut head, mut size) = (None, 0);
+        while let Some(message) = parts.message().await? {
+            match message.part {
+                Some(Part::Head(given)) => head = Some(given),
+                Some(Part::Chunk(chunk)) => size += chunk.len() as u64,
+                None => {}
+            }
+        }
+        let whole = tonic::Request::from_parts(metadata, extensions, ());
+        self.note_message("UploadRecording", &whole, format!("{head:?} {size}"))?;
+        Ok(Response::new(conversation::UploadRecordingResponse { sha256: SHA256.to_owned(), size_bytes: size, position: 11 }))
+    }
+
+    async fn read_recording(
+        &self,
+        request: tonic::Request<conversation::ReadRecordingRequest>,
+    ) -> Result<Response<Self::ReadRecordingStream>, Status> {
+        use conversation::read_recording_response::Part;
+        self.note("ReadRecording", &request)?;
+        let given = request.get_ref();
+        self.known(&given.conversation_id)?;
+        let size = RECORDING.len() as u64;
+        let (first, last) = match given.range {
+            None => (0, size - 1),
+            Some(range) => match (range.first, range.last) {
+                (Some(first), last) => (first, last.unwrap_or(u64::MAX).min(size - 1)),
+                (None, last) => (size.saturating_sub(last.unwrap_or_default()), size - 1),
+            },
+        };
+        if first >= size {
+            return Err(Status::out_of_range("the range lies beyond the recording"));
+        }
+        let head = conversation::ReadRecordingHead {
+            content_type: "audio/mpeg".to_owned(),
+            sha256: SHA256.to_owned(),
+            size_bytes: size,
+            first,
+            length: last - first + 1,
+        };
+        let mut parts = vec![Part::Head(head)];
+        if !given.head_only {
+            let wanted = &RECORDING[first as usize..=last as usize];
+            parts.extend(wanted.chunks(4).map(|chunk| Part::Chunk(bytes::Bytes::copy_from_slice(chunk))));
+        }
+        let messages = parts.into_iter().map(|part| Ok(conversation::ReadRecordingResponse { part: Some(part) }));
+        Ok(Response::new(stream::iter(messages.collect::<Vec<_>>()).boxed()))
+    }
+}
+
+#[tonic::async_trait]
+impl TranscriptService for Fake {
+    async fn get_transcript(
+        &self,
+        request: tonic::Request<transcript::GetTranscriptRequest>,
+    ) -> Result<Response<transcript::GetTranscriptResponse>, Status> {
+        self.note("GetTranscript", &request)?;
+        let turns = self.0.turns.lock().unwrap().clone();
+        let conversation_id = request.into_inner().conversation_id;
+        Ok(Response::new(transcript::GetTranscriptResponse { conversation_id, turns, ..Default::default() }))
+    }
+
+    async fn render_transcript(
+        &self,
+        request: tonic::Request<transcript::RenderTranscriptRequest>,
+    ) -> Result<Response<transcript::RenderTranscriptResponse>, Status> {
+        self.note("RenderTranscript", &request)?;
+        let content = format!("written as {:?}", request.get_ref().format());
+        let language = Some("de".to_owned());
+        Ok(Response::new(transcript::RenderTranscriptResponse { content, content_type: String::new(), language }))
+    }
+}
+
+#[tonic::async_trait]
+impl IngestionService for Fake {
+    async fn receive_webhook(
+        &self,
+        request: tonic::Request<Streaming<ingestion::ReceiveWebhookRequest>>,
+    ) -> Result<Response<ingestion::ReceiveWebhookResponse>, Status> {
+        use ingestion::receive_webhook_request::Part;
+        self.note_message("ReceiveWebhook", &request, "begins".to_owned())?;
+        let (metadata, extensions, mut parts) = request.into_parts();
+        let (mut head, mut sizes) = (None, Vec::new());
+        while let Some(message) = parts.message().await? {
+            match message.part {
+                Some(Part::Head(given)) => head = Some(given),
+                Some(Part::Chunk(chunk)) => sizes.push(chunk.len()),
+                None => {}
+            }
+        }
+        let largest = sizes.iter().max().copied().unwrap_or_default();
+        let whole = tonic::Request::from_parts(metadata, extensions, ());
+        let message = format!("{head:?} total={} largest={largest}", sizes.iter().sum::<usize>());
+        self.note_message("ReceiveWebhook", &whole, message)?;
+        Ok(Response::new(ingestion::ReceiveWebhookResponse { position: 3, accepted: 2, duplicates: 1, ..Default::default() }))
+    }
+
+    async fn ingest_events(
+        &self,
+        request: tonic::Request<ingestion::IngestEventsRequest>,
+    ) -> Result<Response<ingestion::IngestEventsResponse>, Status> {
+        self.note("IngestEvents", &request)?;
+        let accepted = request.get_ref().events.len() as u32;
+        Ok(Response::new(ingestion::IngestEventsResponse { accepted, duplicates: 0, position: 5 }))
+    }
+
+    async fn list_quarantine(
+        &self,
+        request: tonic::Request<ingestion::ListQuarantineRequest>,
+    ) -> Result<Response<ingestion::ListQuarantineResponse>, Status> {
+        self.note("ListQuarantine", &request)?;
+        let deliveries = vec![ingestion::QuarantinedDelivery { reason: "unknown event".to_owned(), ..Default::default() }];
+        Ok(Response::new(ingestion::ListQuarantineResponse { deliveries, next_page_token: String::new() }))
+    }
+
+    async fn retry_quarantine(
+        &self,
+        request: tonic::Request<ingestion::RetryQuarantineRequest>,
+    ) -> Result<Response<ingestion::RetryQuarantineResponse>, Status> {
+        self.note("RetryQuarantine", &request)?;
+        let delivery = Some(ingestion::QuarantinedDelivery { attempts: 2, ..Default::default() });
+        Ok(Response::new(ingestion::RetryQuarantineResponse { delivery, position: 13 }))
+    }
+}
+
+fn source(given: ingestion::Source) -> ingestion::Source {
+    let mut verification = given.verification.unwrap_or_default();
+    verification.has_secret = verification.secret.take().is_some();
+    let webhook_path = format!("/v1/webhooks/{KNOWN}");
+    ingestion::Source { source_id: KNOWN.to_owned(), webhook_path, verification: Some(verification), ..given }
+}
+
+#[tonic::async_trait]
+impl SourceService for Fake {
+    async fn create_source(
+        &self,
+        request: tonic::Request<ingestion::CreateSourceRequest>,
+    ) -> Result<Response<ingestion::CreateSourceResponse>, Status> {
+        self.note("CreateSource", &request)?;
+        let source = request.into_inner().source.map(source);
+        Ok(Response::new(ingestion::CreateSourceResponse { source }))
+    }
+
+    async fn get_source(
+        &self,
+        request: tonic::Request<ingestion::GetSourceRequest>,
+    ) -> Result<Response<ingestion::GetSourceResponse>, Status> {
+        self.note("GetSource", &request)?;
+        Ok(Response::new(ingestion::GetSourceResponse { source: Some(source(ingestion::Source::default())) }))
+    }
+
+    async fn list_sources(
+        &self,
+        request: tonic::Request<ingestion::ListSourcesRequest>,
+    ) -> Result<Response<ingestion::ListSourcesResponse>, Status> {
+        self.note("ListSources", &request)?;
+        Ok(Response::new(ingestion::ListSourcesResponse::default()))
+    }
+
+    async fn update_source(
+        &self,
+        request: tonic::Request<ingestion::UpdateSourceRequest>,
+    ) -> Result<Response<ingestion::UpdateSourceResponse>, Status> {
+        self.note("UpdateSource", &request)?;
+        let source = request.into_inner().source.map(source);
+        Ok(Response::new(ingestion::UpdateSourceResponse { source }))
+    }
+
+    async fn delete_source(
+        &self,
+        request: tonic::Request<ingestion::DeleteSourceRequest>,
+    ) -> Result<Response<ingestion::DeleteSourceResponse>, Status> {
+        self.note("DeleteSource", &request)?;
+        Ok(Response::new(ingestion::DeleteSourceResponse {}))
+    }
+}

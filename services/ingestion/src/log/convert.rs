@@ -1,0 +1,152 @@
+//! Requests of the log's gRPC service, read and checked.
+
+use bytes::Bytes;
+use colloquy_events::convert::timestamp_to_pb;
+use colloquy_events::{Data, Event, Record};
+use colloquy_proto::log::v1 as pb;
+use colloquy_service::{Caller, FieldErrors, Problem};
+use colloquy_types::{EventId, OrganizationId, Position, Provider, RecordId, Scope, Timestamp};
+
+use super::{Appended, Batch, ConsumerStart, MAX_RECORDS_PER_APPEND, NewRecord, TailRequest, TailedEvent, tail};
+
+/// How many events a batch has when the reader does not say, and how many at most.
+const BATCH_EVENTS: u32 = 1_000;
+const MAX_BATCH_EVENTS: u32 = 10_000;
+/// A consumer's name is no longer.
+const MAX_CONSUMER_NAME: usize = 64;
+
+/// Reads what to append, naming every bad field of every record.
+pub(super) fn new_records(caller: &Caller, now: Timestamp, request: pb::AppendRequest) -> Result<Vec<NewRecord>, Problem> {
+    let mut errors = FieldErrors::new();
+    if request.records.is_empty() || request.records.len() > MAX_RECORDS_PER_APPEND {
+        return Err(Problem::invalid_field("records", format!("must be 1 to {MAX_RECORDS_PER_APPEND}")));
+    }
+    let mut records = Vec::with_capacity(request.records.len());
+    for (index, mut record) in request.records.into_iter().enumerate() {
+        let organization = caller.acting_for(&record.organization_id, Scope::EventsWrite)?;
+        complete(&mut record, &organization, caller, now);
+        if record.events.is_empty() || record.events.len() > Position::MAX_EVENTS_PER_RECORD {
+            errors.add(format!("records[{index}].events"), format!("must be 1 to {}", Position::MAX_EVENTS_PER_RECORD));
+            continue;
+        }
+        let raw_body: Bytes = std::mem::take(&mut record.raw_body);
+        match Record::try_from(record) {
+            Ok(record) => {
+                if matches!(caller, Caller::Key(_)) {
+                    check_foreign(&mut errors, index, &record);
+                }
+                records.push(NewRecord { record, raw_body });
+            }
+            Err(bad) => bad.into_iter().for_each(|bad| errors.add(format!("records[{index}].{}", bad.field), bad.message)),
+        }
+    }
+    errors.finish()?;
+    Ok(records)
+}
+
+/// Fills in what a sender may leave to us.
+fn complete(record: &mut pb::Record, organization: &OrganizationId, caller: &Caller, now: Timestamp) {
+    record.organization_id = organization.as_str().to_owned();
+    record.sequence = 0;
+    // When something was received is for the receiver to say.
+    if record.received_at.is_none() || matches!(caller, Caller::Key(_)) {
+        record.received_at = Some(timestamp_to_pb(now));
+    }
+    if record.record_id.is_empty() {
+        let events: Result<Vec<EventId>, _> = record.events.iter().map(|event| event.event_id.parse()).collect();
+        if let Ok(events) = events {
+            record.record_id = RecordId::derive(organization, events).to_string();
+        }
+    }
+}
+
+/// Checks a record that does not come from a service: it may say what `POST /v1/events` may say and nothing that only
+/// Colloquy itself may, such as which stored object a recording is.
+fn check_foreign(errors: &mut FieldErrors, index: usize, record: &Record) {
+    if record.source_id.is_some() {
+        errors.add(format!("records[{index}].source_id"), "must be empty with an API key");
+    }
+    for (event_index, event) in record.events.iter().enumerate() {
+        if let Err((field, message)) = foreign(event) {
+            errors.add(format!("records[{index}].events[{event_index}].{field}"), message);
+        }
+    }
+}
+
+fn foreign(event: &Event) -> Result<(), (&'static str, &'static str)> {
+    if event.provider != Provider::Native {
+        return Err(("provider", "must be 'native' with an API key"));
+    }
+    match &event.data {
+        Data::Patched(_) | Data::RecordingFailed(_) | Data::TransferUpdated(_) => Err(("data", "is not a native event")),
+        Data::RecordingAvailable(recording) if recording.object_key.is_some() => {
+            Err(("recording_available.object_key", "must be empty with an API key"))
+        }
+        Data::Ended(ended) if ended.inferred => Err(("conversation_ended.inferred", "must be false with an API key")),
+        _ => Ok(()),
+    }
+}
+
+/// Reads how a consumer begins.
+pub(super) fn consumer_start(caller: &Caller, start: pb::ConsumeStart) -> Result<ConsumerStart, Problem> {
+    let organization = match caller {
+        Caller::Service => None,
+        _ => Some(caller.require(Scope::Admin)?),
+    };
+    let of_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    if start.consumer.is_empty() || start.consumer.len() > MAX_CONSUMER_NAME || !start.consumer.bytes().all(of_name) {
+        return Err(Problem::invalid_field("start.consumer", format!("must be 1 to {MAX_CONSUMER_NAME} of 'a-z 0-9 . _ -'")));
+    }
+    let max_events = if start.max_batch_events == 0 { BATCH_EVENTS } else { start.max_batch_events.min(MAX_BATCH_EVENTS) };
+    Ok(ConsumerStart { name: start.consumer, organization, after: start.after_position.map(Position), max_events })
+}
+
+/// Reads what to follow.
+pub(super) fn tail_request(caller: &Caller, request: pb::TailRequest) -> Result<TailRequest, Problem> {
+    let organization = match caller {
+        Caller::Service => None,
+        _ => {
+            caller.require(Scope::TranscriptsRead)?;
+            Some(caller.require(Scope::ConversationsRead)?)
+        }
+    };
+    let mut errors = FieldErrors::new();
+    let conversation = match request.conversation_id.as_str() {
+        "" => None,
+        id => errors.check("conversation_id", id.parse().map_err(|_| "must be a UUID")),
+    };
+    let known = |kind: &String| tail::KINDS.contains(&kind.as_str());
+    if !request.kinds.iter().all(known) {
+        errors.add("kinds", format!("each must be one of {}", tail::KINDS.join(", ")));
+    }
+    errors.finish()?;
+    let after = request.after_position.map(Position);
+    Ok(TailRequest { after, organization, conversation, kinds: request.kinds, until_end: request.until_end })
+}
+
+impl From<Appended> for pb::AppendResponse {
+    fn from(appended: Appended) -> Self {
+        Self { position: appended.position.0, accepted: appended.accepted, duplicates: appended.duplicates }
+    }
+}
+
+impl TryFrom<Batch> for pb::ConsumeResponse {
+    type Error = prost::DecodeError;
+
+    fn try_from(batch: Batch) -> Result<Self, Self::Error> {
+        let records = batch.records.iter().map(|record| record.to_message()).collect::<Result<_, _>>()?;
+        Ok(Self { batch_id: batch.batch_id, records, delivery_count: batch.delivery_count })
+    }
+}
+
+impl From<TailedEvent> for pb::TailResponse {
+    fn from(tailed: TailedEvent) -> Self {
+        Self {
+            position: tailed.position.0,
+            organization_id: tailed.organization_id.into(),
+            received_at: tailed.received_at,
+            kind: tail::kind(&tailed.event).to_owned(),
+            event: Some(tailed.event),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! The embedded engine: one SQLite file, one task that writes it, and the newest records in memory.
+
+mod codec;
+mod consumers;
+mod erase;
+mod group;
+mod prepare;
+mod reader;
+mod ring;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use colloquy_service::Task;
+use colloquy_storage::{Durability, Sqlite, StoreError};
+use colloquy_types::{Clock, ConversationId, OrganizationId, Position};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use self::consumers::Consumers;
+use self::group::Numbers;
+use self::ring::Ring;
+use self::writer::{Queue, Writer};
+use super::{Appended, Consumer, ConsumerStart, EventLog, LogError, NewRecord, Page, ReadRequest};
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/log");
+/// The file's name in its folder.
+const FILE_NAME: &str = "log.sqlite";
+
+/// Bounds of the embedded engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogSettings {
+    /// How many appends may wait to be written; further ones are refused with a retry hint.
+    pub queue_appends: usize,
+    /// How many bytes the waiting appends may occupy, encoded.
+    pub queue_bytes: usize,
+    /// How many bytes of the newest records stay in memory for readers that keep up.
+    pub recent_bytes: usize,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { queue_appends: 4_096, queue_bytes: 96 << 20, recent_bytes: 4 << 20 }
+    }
+}
+
+/// Opens the log in `folder`, making it if it is missing. The returned tasks must run for anything to be written.
+///
+/// # Errors
+/// When the file cannot be opened or brought up to date.
+pub async fn open(
+    folder: &Path,
+    settings: LogSettings,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) -> anyhow::Result<(Arc<dyn EventLog>, Vec<Task>)> {
+    let sqlite = Sqlite::open(&folder.join(FILE_NAME), Durability::Full, &MIGRATIONS).await?;
+    let numbers = Numbers::load(&mut *sqlite.writer().acquire().await?).await?;
+    let shared = Arc::new(Shared {
+        sqlite,
+        recent: Ring::new(settings.recent_bytes),
+        end: watch::Sender::new(Position::end_of(numbers.sequence)),
+    });
+    let consumers = Arc::new(Consumers::default());
+    restore_consumers(&shared.sqlite, &consumers).await?;
+    let (queue, waiting) = Queue::new(settings);
+    let writer = Writer::new(Arc::clone(&shared), Arc::clone(&consumers), numbers, clock);
+    let task = Task::new("event log writer", writer.run(waiting, stop));
+    Ok((Arc::new(EmbeddedLog { shared, consumers, queue }), vec![task]))
+}
+
+/// Brings the log in `folder` up to date.
+///
+/// # Errors
+/// When the file cannot be opened or migrated.
+pub async fn migrate(folder: &Path) -> anyhow::Result<()> {
+    Sqlite::open(&folder.join(FILE_NAME), Durability::Full, &MIGRATIONS).await?.close().await;
+    Ok(())
+}
+
+async fn restore_consumers(sqlite: &Sqlite, consumers: &Consumers) -> anyhow::Result<()> {
+    let rows: Vec<(String, String, i64)> =
+        sqlx::query_as("select organization_id, name, acknowledged from consumers").fetch_all(sqlite.readers()).await?;
+    for (organization, name, acknowledged) in rows {
+        let organization = if organization.is_empty() { None } else { Some(organization.parse()?) };
+        consumers.restore((organization, name), Position(acknowledged as u64));
+    }
+    Ok(())
+}
+
+struct EmbeddedLog {
+    shared: Arc<Shared>,
+    consumers: Arc<Consumers>,
+    queue: Queue,
+}
+
+/// What the writer and the readers share.
+struct Shared {
+    sqlite: Sqlite,
+    recent: Ring,
+    end: watch::Sender<Position>,
+}
+
+impl Shared {
+    fn end(&self) -> Position {
+        *self.end.borrow()
+    }
+
+    async fn wait_beyond(&self, position: Position) {
+        let mut end = self.end.subscribe();
+        // The sender is this very structure, so the channel never closes under us.
+        let _ = end.wait_for(|end| *end > position).await;
+    }
+}
+
+#[async_trait]
+impl EventLog for EmbeddedLog {
+    async fn append(&self, records: Vec<NewRecord>) -> Result<Appended, LogError> {
+        let records = prepare::prepare(records).await?;
+        self.queue.append(records).await
+    }
+
+    async fn read(&self, request: ReadRequest<'_>) -> Result<Page, LogError> {
+        self.shared.read(request).await
+    }
+
+    async fn consumer(&self, start: ConsumerStart) -> Result<Box<dyn Consumer>, LogError> {
+        Ok(Box::new(self.consumers.join(Arc::clone(&self.shared), start)?))
+    }
+
+    async fn erase(&self, organization: &OrganizationId, conversation: ConversationId) -> Result<u64, LogError> {
+        self.queue.erase(organization.clone(), conversation).await
+    }
+
+    async fn raw_body(&self, organization: &OrganizationId, sequence: u64) -> Result<Option<Bytes>, LogError> {
+        let Ok(sequence) = i64::try_from(sequence) else { return Ok(None) };
+        let compressed: Option<Option<Vec<u8>>> =
+            sqlx::query_scalar("select raw_body from records where sequence = $1 and organization_id = $2")
+                .bind(sequence)
+                .bind(organization.as_str())
+                .fetch_optional(self.shared.sqlite.readers())
+                .await?;
+        let Some(compressed) = compressed.flatten() else { return Ok(None) };
+        let raw_body = tokio::task::spawn_blocking(move || codec::decompress(&compressed));
+        let raw_body = raw_body.await.map_err(|_| StoreError::Corrupt("a raw body".to_owned()))??;
+        Ok(Some(raw_body.into()))
+    }
+
+    fn end(&self) -> Position {
+        self.shared.end()
+    }
+
+    async fn wait_beyond(&self, position: Position) {
+        self.shared.wait_beyond(position).await;
+    }
+}

@@ -1,0 +1,162 @@
+//! The event log: where what happened is written down, in order, durably, and handed to readers.
+//!
+//! [`EventLog`] is what the rest of the service sees; [`open`] gives the embedded engine behind it. [`grpc`] serves it to the
+//! other services, and [`tail`] follows it.
+
+#[cfg(test)]
+mod conformance;
+mod convert;
+mod embedded;
+mod error;
+pub mod grpc;
+mod record;
+mod tail;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use colloquy_types::{ConversationId, OrganizationId, Position};
+
+pub use embedded::{LogSettings, migrate, open};
+pub use error::LogError;
+pub use record::{LogRecord, NewRecord};
+pub use tail::{TailRequest, TailedEvent, tail};
+
+/// The greatest number of records one append may carry.
+pub const MAX_RECORDS_PER_APPEND: usize = 1_000;
+
+/// The log, whatever engine keeps it.
+#[async_trait]
+pub trait EventLog: Send + Sync + 'static {
+    /// Writes records and returns once they are durable, all of them or none. Events that are already there, and events of
+    /// erased conversations, are left out and counted; a record of which nothing is left is not written. A record without
+    /// events says nothing and is not written either.
+    ///
+    /// # Errors
+    /// [`LogError::QueueFull`] and transient [`LogError::Store`] errors: nothing is written, and the same append may be tried
+    /// again. [`LogError::RecordTooLarge`] when no message could carry it to a reader.
+    async fn append(&self, records: Vec<NewRecord>) -> Result<Appended, LogError>;
+
+    /// Returns the next records after a position, without waiting for any.
+    ///
+    /// # Errors
+    /// When the engine cannot be read.
+    async fn read(&self, request: ReadRequest<'_>) -> Result<Page, LogError>;
+
+    /// Joins the durable consumer of a name, or makes it.
+    ///
+    /// # Errors
+    /// [`LogError::BeyondEnd`] when it wants to begin after a position that does not exist yet, [`LogError::TooManyConsumers`].
+    async fn consumer(&self, start: ConsumerStart) -> Result<Box<dyn Consumer>, LogError>;
+
+    /// Removes every event of a conversation, and every raw body that carried one, from the engine's files and memory; later
+    /// events of it are dropped. Returns how many events were removed; erasing again removes none.
+    ///
+    /// # Errors
+    /// When the engine cannot be written.
+    async fn erase(&self, organization: &OrganizationId, conversation: ConversationId) -> Result<u64, LogError>;
+
+    /// Returns the body of the delivery that became record `sequence`, when it was kept and is that organization's.
+    ///
+    /// # Errors
+    /// When the engine cannot be read.
+    async fn raw_body(&self, organization: &OrganizationId, sequence: u64) -> Result<Option<Bytes>, LogError>;
+
+    /// Returns the position after which the next record will stand.
+    fn end(&self) -> Position;
+
+    /// Waits until the log ends beyond `position`.
+    async fn wait_beyond(&self, position: Position);
+}
+
+/// One stream of a durable consumer. Dropping it hands what it had not acknowledged to the other streams of its name.
+#[async_trait]
+pub trait Consumer: Send {
+    /// Waits for the next batch. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    /// When the engine cannot be read.
+    async fn next(&mut self) -> Result<Batch, LogError>;
+
+    /// Releases a batch; one that this stream does not hold is ignored.
+    fn acknowledge(&mut self, batch_id: u64);
+}
+
+/// What an append did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Appended {
+    /// Once a reader has passed this position, it has seen everything that was appended, now or earlier.
+    pub position: Position,
+    /// How many events were new.
+    pub accepted: u32,
+    /// How many events were already there, or belong to an erased conversation.
+    pub duplicates: u32,
+    /// The same, record by record, in the order they were given.
+    pub records: Vec<AppendedRecord>,
+}
+
+/// What became of one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AppendedRecord {
+    /// Once a reader has passed this position, it has seen all of the record's events.
+    pub position: Position,
+    /// How many of its events were new.
+    pub accepted: u32,
+    /// How many were already there, or belong to an erased conversation.
+    pub duplicates: u32,
+}
+
+impl Appended {
+    fn add(&mut self, record: AppendedRecord) {
+        self.position = self.position.max(record.position);
+        self.accepted += record.accepted;
+        self.duplicates += record.duplicates;
+        self.records.push(record);
+    }
+}
+
+/// Which records to read.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadRequest<'a> {
+    /// Only records with an event after this position.
+    pub after: Position,
+    /// Only records that stand no later than this.
+    pub through: Position,
+    /// Only this organization's records.
+    pub organization: Option<&'a OrganizationId>,
+    /// At most this many events; a record is never divided, so one greater than this comes alone.
+    pub max_events: u32,
+}
+
+/// Some records, in log order.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The records.
+    pub records: Vec<LogRecord>,
+    /// How far the log was read: pass it as the next `after`.
+    pub through: Position,
+}
+
+/// How a stream of a consumer begins.
+#[derive(Debug, Clone)]
+pub struct ConsumerStart {
+    /// The durable name; streams of one name (and organization) share the work.
+    pub name: String,
+    /// Whose records it sees; `None` sees all.
+    pub organization: Option<OrganizationId>,
+    /// For a reader that keeps its own position: begin after this one, whatever was acknowledged before. Applies to a stream
+    /// that is the only one of its name; another joins the work where it stands.
+    pub after: Option<Position>,
+    /// At most this many events a batch.
+    pub max_events: u32,
+}
+
+/// Records handed out together.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// What to acknowledge.
+    pub batch_id: u64,
+    /// In log order.
+    pub records: Vec<LogRecord>,
+    /// How many times it was handed out, from 1.
+    pub delivery_count: u32,
+}

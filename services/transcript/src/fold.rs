@@ -1,0 +1,226 @@
+//! A transcript as a pure function of the set of a conversation's events (design decision 3).
+//!
+//! It is made when it is read, not when an event arrives: the words are then stored once and written once, and a dozen small
+//! messages fold in microseconds.
+
+use colloquy_events::{Data, EndStatus, Ended, Event, Facts, LiveStatus, Turn, order, turn_set};
+use colloquy_types::Timestamp;
+
+/// What was said, and what of the conversation one has to know to show it.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Transcript {
+    /// Where the conversation stands.
+    pub status: Status,
+    /// BCP 47 code of the language spoken.
+    pub language: Option<String>,
+    /// BCP 47 code of the language it was translated to.
+    pub translation_language: Option<String>,
+    /// What the agent is called.
+    pub agent_name: Option<String>,
+    /// What the person is called.
+    pub caller_name: Option<String>,
+    /// How long the conversation lasted.
+    pub duration_ms: Option<i64>,
+    /// What was said, in order.
+    pub turns: Vec<Turn>,
+}
+
+/// Where a conversation stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Status {
+    /// It has not ended.
+    Live(LiveStatus),
+    /// It has.
+    Ended(EndStatus),
+}
+
+impl Status {
+    /// Returns the word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live(status) => status.as_str(),
+            Self::Ended(status) => status.as_str(),
+        }
+    }
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Self::Live(LiveStatus::Initiated)
+    }
+}
+
+/// Returns the transcript that `events`, in any order, make.
+pub fn fold(events: &[Event]) -> Transcript {
+    let mut ordered: Vec<&Event> = events.iter().filter(|event| event.data.facts().is_some()).collect();
+    ordered.sort_unstable_by_key(|event| order::rank(event));
+
+    let mut transcript = Transcript { turns: turn_set::resolve(events), ..Transcript::default() };
+    if events.iter().any(|event| shows_it_runs(&event.data)) {
+        transcript.status = Status::Live(LiveStatus::InProgress);
+    }
+    let mut started_at = None;
+    let mut ending = Ending::default();
+    for event in ordered {
+        if let Some(facts) = event.data.facts() {
+            transcript.learn(facts);
+            learn(&mut started_at, facts.started_at.as_ref());
+        }
+        if let Data::Ended(ended) = &event.data {
+            transcript.status = Status::Ended(ended.status);
+            ending.learn(ended, event.occurred_at);
+        }
+    }
+    transcript.duration_ms = ending.duration_ms(started_at);
+    place_by_the_clock(&mut transcript.turns, started_at);
+    transcript
+}
+
+/// Gives turns their places by when they were said, where that is all that is known: messages carry the time of day, not the
+/// milliseconds since the start. The two are not mixed, since their clocks may differ.
+fn place_by_the_clock(turns: &mut [Turn], started_at: Option<Timestamp>) {
+    let Some(started_at) = started_at else { return };
+    if turns.iter().any(|turn| turn.start_ms.is_some() || turn.end_ms.is_some() || !turn.words.is_empty()) {
+        return;
+    }
+    for turn in turns {
+        turn.start_ms = turn.at.map(|at| at.millis_since(started_at)).filter(|millis| *millis >= 0);
+    }
+}
+
+/// Returns whether an event shows that the conversation has begun.
+pub(crate) const fn shows_it_runs(data: &Data) -> bool {
+    match data {
+        Data::Updated(update) => matches!(update.status, Some(LiveStatus::InProgress)),
+        Data::Ended(_) | Data::Patched(_) | Data::FeedbackGiven(_) | Data::ErrorRaised(_) => false,
+        _ => true,
+    }
+}
+
+/// What the ends so far say of the conversation's length.
+#[derive(Default)]
+struct Ending {
+    inferred: bool,
+    told_at: Option<Timestamp>,
+    ended_at: Option<Timestamp>,
+    duration_ms: Option<i64>,
+}
+
+impl Ending {
+    /// Adds what a later end says. Inferred ones come before all real ones, which replace them altogether.
+    fn learn(&mut self, ended: &Ended, occurred_at: Timestamp) {
+        if self.inferred && !ended.inferred {
+            *self = Self::default();
+        }
+        self.inferred = ended.inferred;
+        // Nobody knows when an inferred end happened.
+        self.told_at = (!ended.inferred).then_some(occurred_at);
+        learn(&mut self.ended_at, ended.ended_at.as_ref());
+        learn(&mut self.duration_ms, ended.duration_ms.filter(|millis| *millis >= 0).as_ref());
+    }
+
+    /// Returns how long the conversation lasted, by its start and end when nobody said it.
+    fn duration_ms(&self, started_at: Option<Timestamp>) -> Option<i64> {
+        self.duration_ms.or_else(|| {
+            let millis = self.ended_at.or(self.told_at)?.millis_since(started_at?);
+            (millis >= 0).then_some(millis)
+        })
+    }
+}
+
+fn learn<T: Clone>(known: &mut Option<T>, said: Option<&T>) {
+    if let Some(said) = said {
+        *known = Some(said.clone());
+    }
+}
+
+impl Transcript {
+    fn learn(&mut self, facts: &Facts) {
+        learn(&mut self.language, facts.language.as_ref());
+        learn(&mut self.translation_language, facts.translation_language.as_ref());
+        learn(&mut self.agent_name, facts.agent_name.as_ref());
+        learn(&mut self.caller_name, facts.caller_name.as_ref());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use colloquy_events::{Role, Update};
+    use colloquy_types::{ConversationId, EventId, Provider, TurnId};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn event(at: i64, data: Data) -> Event {
+        let conversation_id = ConversationId(Uuid::nil());
+        Event {
+            event_id: EventId::generate(),
+            conversation_id,
+            provider: Provider::Native,
+            external_id: String::new(),
+            occurred_at: Timestamp::from_millis(at).unwrap(),
+            ordinal: 0,
+            data,
+        }
+    }
+
+    fn status(events: &[Event]) -> &'static str {
+        fold(events).status.as_str()
+    }
+
+    fn ended(at: i64, status: EndStatus, inferred: bool) -> Event {
+        event(at, Data::Ended(Ended { inferred, ..Ended::new(status) }))
+    }
+
+    #[test]
+    fn a_conversation_is_initiated_until_something_shows_that_it_runs() {
+        let update = |status| event(1, Data::Updated(Update { status, ..Update::default() }));
+        assert_eq!(status(&[]), "initiated");
+        assert_eq!(status(&[update(None)]), "initiated");
+        assert_eq!(status(&[update(Some(LiveStatus::Initiated))]), "initiated");
+        assert_eq!(status(&[update(Some(LiveStatus::InProgress))]), "in_progress");
+        assert_eq!(status(&[event(1, Data::Started(Facts::default()))]), "in_progress");
+        assert_eq!(status(&[event(1, Data::TurnAdded(Turn::new(TurnId::generate(), Role::User)))]), "in_progress");
+    }
+
+    #[test]
+    fn a_real_end_beats_an_inferred_one_and_the_later_real_one_counts() {
+        let inferred = ended(9, EndStatus::Failed, true);
+        assert_eq!(status(std::slice::from_ref(&inferred)), "failed");
+        let events = [ended(2, EndStatus::Completed, false), inferred, ended(1, EndStatus::Abandoned, false)];
+        assert_eq!(status(&events), "completed");
+    }
+
+    #[test]
+    fn a_later_poorer_event_clears_nothing() {
+        let named = Facts { agent_name: Some("Ana".to_owned()), language: Some("en".to_owned()), ..Facts::default() };
+        let poorer = Facts { language: Some("de".to_owned()), ..Facts::default() };
+        let update = |facts| Data::Updated(Update { facts, status: None });
+        let transcript = fold(&[event(2, update(poorer)), event(1, update(named))]);
+        assert_eq!((transcript.agent_name.as_deref(), transcript.language.as_deref()), (Some("Ana"), Some("de")));
+    }
+
+    #[test]
+    fn turns_known_by_the_time_of_day_alone_are_placed_by_it() {
+        let at = |millis| Timestamp::from_millis(millis).ok();
+        let started = event(0, Data::Started(Facts { started_at: at(1_000), ..Facts::default() }));
+        let said = |millis| Turn { at: at(millis), ..Turn::new(TurnId::generate(), Role::User) };
+        let completed = |turns| event(9, Data::TranscriptCompleted { turns, revision: 0 });
+        let starts = |events: &[Event]| fold(events).turns.iter().map(|turn| turn.start_ms).collect::<Vec<_>>();
+        assert_eq!(starts(&[started.clone(), completed(vec![said(900), said(3_500)])]), [None, Some(2_500)]);
+        let offset = Turn { start_ms: Some(7), ..said(900) };
+        assert_eq!(starts(&[started, completed(vec![offset, said(3_500)])]), [Some(7), None]);
+    }
+
+    #[test]
+    fn the_duration_is_the_time_between_start_and_end_when_nobody_says_it() {
+        let at = |millis| Some(Timestamp::from_millis(millis).unwrap());
+        let started = event(1, Data::Started(Facts { started_at: at(1_000), ..Facts::default() }));
+        let mut end = Ended { ended_at: at(61_000), ..Ended::new(EndStatus::Completed) };
+        assert_eq!(fold(&[started.clone(), event(2, Data::Ended(end.clone()))]).duration_ms, Some(60_000));
+        end.ended_at = None;
+        assert_eq!(fold(&[started.clone(), event(91_000, Data::Ended(end.clone()))]).duration_ms, Some(90_000));
+        end.duration_ms = Some(55_000);
+        assert_eq!(fold(&[started, event(2, Data::Ended(end))]).duration_ms, Some(55_000));
+    }
+}

@@ -1,0 +1,63 @@
+//! `colloquy.transcript.v1.TranscriptService`.
+
+use colloquy_proto::transcript::v1 as pb;
+use colloquy_proto::transcript::v1::transcript_service_server::{TranscriptService, TranscriptServiceServer};
+use colloquy_service::transport::MAX_MESSAGE_BYTES;
+use colloquy_service::{Caller, Describe};
+use colloquy_types::Scope;
+use prost::Message;
+use tonic::{Request, Response, Status};
+
+use crate::convert::{Get, Render, transcript_to_pb};
+use crate::error::Error;
+use crate::render::render;
+use crate::transcripts::Transcripts;
+
+/// The methods.
+pub struct Handler {
+    transcripts: Transcripts,
+}
+
+impl Handler {
+    /// Returns the server over `transcripts`.
+    pub fn server(transcripts: Transcripts) -> TranscriptServiceServer<Self> {
+        TranscriptServiceServer::new(Self { transcripts }).max_encoding_message_size(MAX_MESSAGE_BYTES)
+    }
+}
+
+#[tonic::async_trait]
+impl TranscriptService for Handler {
+    async fn get_transcript(
+        &self,
+        request: Request<pb::GetTranscriptRequest>,
+    ) -> Result<Response<pb::GetTranscriptResponse>, Status> {
+        let organization_id = Caller::of(&request).require(Scope::TranscriptsRead)?;
+        let Get { conversation, min_position } = request.into_inner().try_into()?;
+        let id = conversation.id(&organization_id);
+        let answer = self
+            .transcripts
+            .read(&organization_id, id, min_position, move |transcript| fitting(transcript_to_pb(id, transcript)))
+            .await;
+        answer.map(Response::new).map_err(|error| error.describe().into())
+    }
+
+    async fn render_transcript(
+        &self,
+        request: Request<pb::RenderTranscriptRequest>,
+    ) -> Result<Response<pb::RenderTranscriptResponse>, Status> {
+        let organization_id = Caller::of(&request).require(Scope::TranscriptsRead)?;
+        let Render { conversation, format, language, min_position } = request.into_inner().try_into()?;
+        let make = move |transcript| {
+            let rendered = render(transcript, format, &language)?;
+            let content_type = format.content_type().to_owned();
+            fitting(pb::RenderTranscriptResponse { content: rendered.content, content_type, language: rendered.language })
+        };
+        let answer = self.transcripts.read(&organization_id, conversation.id(&organization_id), min_position, make).await;
+        answer.map(Response::new).map_err(|error| error.describe().into())
+    }
+}
+
+/// Returns the message if it fits into an answer: the caller is told so, rather than sent bytes its client refuses.
+fn fitting<M: Message>(message: M) -> Result<M, Error> {
+    if message.encoded_len() <= MAX_MESSAGE_BYTES { Ok(message) } else { Err(Error::TooLong) }
+}

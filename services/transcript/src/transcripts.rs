@@ -1,0 +1,55 @@
+//! Reading transcripts.
+
+use std::sync::Arc;
+
+use colloquy_service::Progress;
+use colloquy_types::{ConversationId, OrganizationId};
+
+use crate::error::Error;
+use crate::fold::{Transcript, fold};
+use crate::kept::{self, Kept};
+use crate::payload;
+use crate::store::{Conversation, TranscriptStore};
+
+/// More than this is folded on a thread of its own, so that other calls need not wait for it.
+const LONG_BYTES: usize = 256 << 10;
+
+/// The transcripts of every organization.
+#[derive(Clone)]
+pub struct Transcripts {
+    store: Arc<dyn TranscriptStore>,
+    progress: Progress,
+}
+
+impl Transcripts {
+    /// Returns the transcripts in `store`, which is complete up to `progress`.
+    pub fn new(store: Arc<dyn TranscriptStore>, progress: Progress) -> Self {
+        Self { store, progress }
+    }
+
+    /// Waits until `min_position` was read, then returns what `make` makes of the transcript.
+    ///
+    /// # Errors
+    /// When there is no such conversation in the organization, it is too long, or `make` says so.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        organization_id: &OrganizationId,
+        conversation_id: ConversationId,
+        min_position: u64,
+        make: impl FnOnce(Transcript) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.progress.wait_for(min_position).await.map_err(Error::NotReached)?;
+        let kept = match self.store.conversation(organization_id, conversation_id).await? {
+            Conversation::Unknown => return Err(Error::NotFound(conversation_id.to_string())),
+            Conversation::TooLong => return Err(Error::TooLong),
+            Conversation::Known(kept) => kept,
+        };
+        let is_long = kept.iter().map(|kept| payload::plain_len(&kept.data)).sum::<usize>() > LONG_BYTES;
+        let work = move || make(transcript(conversation_id, &kept)?);
+        if is_long { tokio::task::spawn_blocking(work).await? } else { work() }
+    }
+}
+
+fn transcript(conversation_id: ConversationId, kept: &[Kept]) -> Result<Transcript, Error> {
+    Ok(fold(&kept::events(conversation_id, kept)?))
+}

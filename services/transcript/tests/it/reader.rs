@@ -1,0 +1,154 @@
+//! The service as it is built, reading a log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use colloquy_events::Record;
+use colloquy_proto::log::v1 as pb;
+use colloquy_proto::log::v1::event_log_service_server::{EventLogService, EventLogServiceServer};
+use colloquy_proto::transcript::v1::{GetTranscriptRequest, GetTranscriptResponse};
+use colloquy_service::transport::LocalSlot;
+use colloquy_storage::DatabaseUrl;
+use colloquy_transcript::{Deps, Settings, build};
+use colloquy_types::{Position, Provider, RecordId, SystemClock};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::harness;
+use crate::samples::{self, organization};
+
+/// A log in memory: hands out every record after the position asked for, and those that come later.
+#[derive(Clone)]
+struct Log(watch::Sender<Vec<pb::Record>>);
+
+impl Log {
+    fn new() -> Self {
+        Self(watch::Sender::new(Vec::new()))
+    }
+
+    /// Appends a record as it is.
+    fn append_message(&self, record: pb::Record) {
+        self.0.send_modify(|log| log.push(pb::Record { sequence: log.len() as u64 + 1, ..record }));
+    }
+
+    /// Appends and returns the position after which it can be read.
+    fn append(&self, records: Vec<Record>) -> u64 {
+        let mut end = 0;
+        self.0.send_modify(|log| {
+            for record in records {
+                end = log.len() as u64 + 1;
+                log.push(pb::Record { sequence: end, ..record.into() });
+            }
+        });
+        Position::end_of(end).0
+    }
+}
+
+#[tonic::async_trait]
+impl EventLogService for Log {
+    type ConsumeStream = BoxStream<'static, Result<pb::ConsumeResponse, Status>>;
+    type TailStream = BoxStream<'static, Result<pb::TailResponse, Status>>;
+
+    async fn consume(&self, request: Request<Streaming<pb::ConsumeRequest>>) -> Result<Response<Self::ConsumeStream>, Status> {
+        let first = request.into_inner().message().await?.and_then(|message| message.request);
+        let Some(pb::consume_request::Request::Start(start)) = first else { panic!("{first:?}") };
+        assert_eq!(start.consumer, "transcript");
+        let after = Position(start.after_position.unwrap()).sequence();
+        let stream = futures::stream::unfold((self.0.subscribe(), after), |(mut log, after)| async move {
+            let records = log.wait_for(|log| log.len() as u64 > after).await.ok()?[after as usize..].to_vec();
+            let after = after + records.len() as u64;
+            let batch = pb::ConsumeResponse { batch_id: after, records, delivery_count: 1 };
+            Some((Ok(batch), (log, after)))
+        });
+        Ok(Response::new(stream.boxed()))
+    }
+
+    async fn append(&self, _: Request<pb::AppendRequest>) -> Result<Response<pb::AppendResponse>, Status> {
+        Err(Status::unimplemented("append"))
+    }
+
+    async fn tail(&self, _: Request<pb::TailRequest>) -> Result<Response<Self::TailStream>, Status> {
+        Err(Status::unimplemented("tail"))
+    }
+
+    async fn erase(&self, _: Request<pb::EraseRequest>) -> Result<Response<pb::EraseResponse>, Status> {
+        Err(Status::unimplemented("erase"))
+    }
+}
+
+/// The built service, running.
+struct Running {
+    slot: LocalSlot,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+impl Running {
+    async fn start(log: &Log, url: &DatabaseUrl) -> Self {
+        let log_slot = LocalSlot::new();
+        log_slot.fill(Routes::new(EventLogServiceServer::new(log.clone())).into_axum_router());
+        let stop = CancellationToken::new();
+        let deps = Deps { clock: Arc::new(SystemClock), log: log_slot.transport(), stop: stop.clone() };
+        let mut service = build(Settings { database_url: url.clone() }, deps).await.unwrap();
+        assert_eq!((service.name, service.tasks.len()), ("transcript", 1));
+        assert_eq!(service.grpc_names, ["colloquy.transcript.v1.TranscriptService"]);
+        let task = tokio::spawn(service.tasks.remove(0).work);
+        let slot = LocalSlot::new();
+        slot.fill(service.routes.into_axum_router());
+        Self { slot, stop, task }
+    }
+
+    async fn read(&self, conversation_id: &str, min_position: u64) -> GetTranscriptResponse {
+        let mut client = harness::client(&self.slot, harness::key(&organization(), "transcripts:read"));
+        let request = GetTranscriptRequest { conversation_id: conversation_id.to_owned(), min_position };
+        client.get_transcript(request).await.unwrap().into_inner()
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        tokio::time::timeout(Duration::from_secs(10), self.task).await.unwrap().unwrap().unwrap();
+    }
+}
+
+fn unreadable(record: &Record) -> pb::Record {
+    let mut record = pb::Record::from(record.clone());
+    record.record_id = RecordId::generate().to_string();
+    record.events[0].provider = "nobody".to_owned();
+    record
+}
+
+async fn a_reader_goes_on_where_it_was(url: DatabaseUrl) {
+    let log = Log::new();
+    let mut records = samples::records(Provider::Native);
+    // Nobody can read it, and it stops nothing.
+    log.append_message(unreadable(&records[0]));
+    let end = records.pop().unwrap();
+    let position = log.append(records);
+    let running = Running::start(&log, &url).await;
+    let before = running.read("native:native-1", position).await;
+    assert_eq!((before.status.as_str(), before.turns.len()), ("in_progress", 7));
+    running.stop().await;
+
+    let position = log.append(vec![end]);
+    let running = Running::start(&log, &url).await;
+    let after = running.read("native:native-1", position).await;
+    assert_eq!((after.status.as_str(), after.turns.len()), ("completed", 7));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_reader_goes_on_where_it_was_on_sqlite() {
+    let folder = tempfile::tempdir().unwrap();
+    a_reader_goes_on_where_it_was(DatabaseUrl::SqliteFolder(folder.path().to_owned())).await;
+}
+
+#[tokio::test]
+async fn a_reader_goes_on_where_it_was_on_postgresql() {
+    if let Some(url) = colloquy_testkit::postgres::database_url().await {
+        a_reader_goes_on_where_it_was(DatabaseUrl::Postgres(url)).await;
+    }
+}
