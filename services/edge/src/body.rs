@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use colloquy_service::FieldErrors;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
@@ -27,7 +27,12 @@ pub(crate) const MERGE_PATCH: &[&str] = &["application/json", "application/merge
 ///
 /// # Errors
 /// 415, 413, 408, or 400 when it broke off.
-pub(crate) async fn read(request: Request, content_types: &[&str], max_bytes: usize, timeout: Duration) -> Result<Bytes, Refusal> {
+pub(crate) async fn read(
+    request: Request,
+    content_types: &[&str],
+    max_bytes: usize,
+    timeout: Duration,
+) -> Result<Bytes, Refusal> {
     let (parts, mut body) = request.into_parts();
     if !is_one_of(&parts.headers, content_types) {
         discard(&parts.headers, body).await;
@@ -149,7 +154,12 @@ impl<'a> Object<'a> {
     }
 
     /// Reads a field of type `T`, which is called `expected` when it is not.
-    pub(crate) fn read<T: DeserializeOwned>(&mut self, name: &'static str, expected: &str, errors: &mut FieldErrors) -> Member<T> {
+    pub(crate) fn read<T: DeserializeOwned>(
+        &mut self,
+        name: &'static str,
+        expected: &str,
+        errors: &mut FieldErrors,
+    ) -> Member<T> {
         let raw = match self.raw(name) {
             Member::Value(raw) => raw,
             Member::Null => return Member::Null,

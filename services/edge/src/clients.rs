@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, MatchedPath};
 use colloquy_proto::conversation::v1::conversation_service_client::ConversationServiceClient;
 use colloquy_proto::conversation::v1::recording_service_client::RecordingServiceClient;
 use colloquy_proto::ingestion::v1::ingestion_service_client::IngestionServiceClient;
@@ -39,7 +39,8 @@ impl Clients {
     pub(crate) fn new(deps: Deps) -> Self {
         let Deps { conversation_store, transcript, ingestion, access } = deps;
         Self {
-            conversations: ConversationServiceClient::new(conversation_store.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            conversations: ConversationServiceClient::new(conversation_store.clone())
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
             recordings: RecordingServiceClient::new(conversation_store.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
             transcripts: TranscriptServiceClient::new(transcript.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
             ingestion: IngestionServiceClient::new(ingestion.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
@@ -110,7 +111,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Calling {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let mut api_key = secret(&parts.headers, "x-api-key");
-        if api_key.is_none() && parts.uri.path().starts_with(ELEVENLABS_SHAPED) {
+        // The pattern, since a nested route sees only the rest of its path.
+        let route = parts.extensions.get::<MatchedPath>();
+        if api_key.is_none() && route.is_some_and(|route| route.as_str().starts_with(ELEVENLABS_SHAPED)) {
             api_key = secret(&parts.headers, "xi-api-key");
         }
         let id = parts.extensions.get::<RequestId>();

@@ -39,7 +39,8 @@ pub fn document() -> Value {
 
 /// Adds what is true of every route, where utoipa has no place to say it once.
 pub(crate) fn finished(document: &OpenApi) -> Value {
-    let mut schemas = ComponentsBuilder::new().schema_from::<problem::Problem<'_>>().schema_from::<problem::FieldProblem<'_>>().build();
+    let mut schemas =
+        ComponentsBuilder::new().schema_from::<problem::Problem<'_>>().schema_from::<problem::FieldProblem<'_>>().build();
     let mut document = serde_json::to_value(document).unwrap_or_default();
     for (name, schema) in std::mem::take(&mut schemas.schemas) {
         document["components"]["schemas"][name] = serde_json::to_value(schema).unwrap_or_default();
@@ -60,12 +61,26 @@ pub(crate) fn finished(document: &OpenApi) -> Value {
         operation["responses"]["default"] = json!({"$ref": "#/components/responses/Problem"});
     }
     require_every_key(&mut document);
+    for schema in document["components"]["schemas"].as_object_mut().into_iter().flat_map(|schemas| schemas.values_mut()) {
+        describe_optional_objects(schema);
+    }
     document
 }
 
 fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
     let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
     paths.flat_map(|item| item.as_object_mut().into_iter().flat_map(|item| item.values_mut())).filter(|value| value.is_object())
+}
+
+/// What is said of a field that is an object or `null` belongs to the field, not to one of the two.
+fn describe_optional_objects(schema: &mut Value) {
+    for property in schema["properties"].as_object_mut().into_iter().flat_map(|properties| properties.values_mut()) {
+        let parts = property["oneOf"].as_array_mut().into_iter().flatten();
+        let described = parts.filter_map(Value::as_object_mut).find_map(|part| part.remove("description"));
+        if let Some(description) = described {
+            property["description"] = description;
+        }
+    }
 }
 
 /// Every key of an answer is there, be it `null`; only what is sent can leave some out.

@@ -104,7 +104,8 @@ impl Refusal {
 
     /// Refuses a body that did not arrive in time.
     pub(crate) fn body_too_slow() -> Self {
-        Self::new(StatusCode::REQUEST_TIMEOUT, "BODY_TOO_SLOW", "the body did not arrive in time").with(http::header::CONNECTION, "close")
+        Self::new(StatusCode::REQUEST_TIMEOUT, "BODY_TOO_SLOW", "the body did not arrive in time")
+            .with(http::header::CONNECTION, "close")
     }
 
     /// Refuses a body that broke off.

@@ -9,8 +9,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, Bytes};
-use futures::{Stream, StreamExt};
 use futures::future::BoxFuture;
+use futures::{Stream, StreamExt};
 use http::HeaderMap;
 use tokio::sync::mpsc;
 use tonic::{Response, Status};

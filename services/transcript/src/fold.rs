@@ -1,7 +1,8 @@
 //! A transcript as a pure function of the set of a conversation's events (design decision 3).
 //!
 //! It is made when it is read, not when an event arrives: the words are then stored once and written once, and a dozen small
-//! messages fold in microseconds.
+//! messages fold in microseconds. Status, language and length follow the rules by which the conversation store makes its record,
+//! so that the two never disagree.
 
 use colloquy_events::{Data, EndStatus, Ended, Event, Facts, LiveStatus, Turn, order, turn_set};
 use colloquy_types::Timestamp;

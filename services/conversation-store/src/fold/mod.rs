@@ -8,6 +8,8 @@ mod analysis;
 mod ending;
 mod facts;
 mod recordings;
+#[cfg(test)]
+mod samples;
 mod sessions;
 #[cfg(test)]
 mod tests;

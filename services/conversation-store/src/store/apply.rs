@@ -90,24 +90,16 @@ impl<E: Engine> SqlStore<E> {
             return Ok(tx.commit().await?);
         }
 
-        let last_walk = self.walks.last(noted, now).await;
-        let changed: Vec<&Folded<'_>> = folded.iter().collect();
-        write_events::<E>(&mut tx, &changed).await?;
-        write_conversations::<E>(&mut tx, &changed, version).await?;
-        write_words::<E>(&mut tx, &changed).await?;
-        write_agents::<E>(&mut tx, &changed).await?;
-        write_recordings::<E>(&mut tx, &changed, now).await?;
-        write_history::<E>(&mut tx, &changed, version, now, |from| last_walk.may_see(from, now)).await?;
+        write_events::<E>(&mut tx, &folded).await?;
+        write_conversations::<E>(&mut tx, &folded, version).await?;
+        write_words::<E>(&mut tx, &folded).await?;
+        write_agents::<E>(&mut tx, &folded).await?;
+        write_recordings::<E>(&mut tx, &folded, now).await?;
 
+        // From here on no walk begins until this is committed: one that began before sees what was there before.
         let mut held = self.walks.hold().await;
-        if let Some(known) = &mut held {
-            // A walk that began while this was being written sees what was there before.
-            let newer = known.last(now);
-            if newer != last_walk {
-                let missed = |from| newer.may_see(from, now) && !last_walk.may_see(from, now);
-                write_history::<E>(&mut tx, &changed, version, now, missed).await?;
-            }
-        }
+        let last_walk = held.as_mut().map_or(noted, |known| known.last(now));
+        write_history::<E>(&mut tx, &folded, version, now, last_walk).await?;
         tx.commit().await?;
         if let Some(known) = &mut held {
             known.committed(version);
@@ -261,7 +253,7 @@ fn liveness(conversation: &Conversation) -> i64 {
     }
 }
 
-async fn write_events<E: Engine>(connection: &mut E::Connection, folded: &[&Folded<'_>]) -> Result<(), StoreError> {
+async fn write_events<E: Engine>(connection: &mut E::Connection, folded: &[Folded<'_>]) -> Result<(), StoreError> {
     let mut rows = Vec::new();
     for conversation in folded {
         for (event_id, received_at, event) in &conversation.new_events {
@@ -280,7 +272,7 @@ async fn write_events<E: Engine>(connection: &mut E::Connection, folded: &[&Fold
 
 async fn write_conversations<E: Engine>(
     connection: &mut E::Connection,
-    folded: &[&Folded<'_>],
+    folded: &[Folded<'_>],
     version: i64,
 ) -> Result<(), StoreError> {
     let (mut whole, mut turns) = (Vec::new(), Vec::new());
@@ -331,7 +323,7 @@ async fn write_conversations<E: Engine>(
     Ok(write::<E>(connection, &head, &whole, &tail).await?)
 }
 
-async fn write_words<E: Engine>(connection: &mut E::Connection, folded: &[&Folded<'_>]) -> Result<(), StoreError> {
+async fn write_words<E: Engine>(connection: &mut E::Connection, folded: &[Folded<'_>]) -> Result<(), StoreError> {
     let (mut old, mut new) = (Vec::new(), Vec::new());
     for conversation in folded {
         let row = |kind, word, created_at| {
@@ -360,7 +352,7 @@ async fn write_words<E: Engine>(connection: &mut E::Connection, folded: &[&Folde
 /// An agent, or one version of it, in one organization.
 type AgentKey<'a> = (&'a str, &'a str, &'a str, Option<&'a str>);
 
-async fn write_agents<E: Engine>(connection: &mut E::Connection, folded: &[&Folded<'_>]) -> Result<(), StoreError> {
+async fn write_agents<E: Engine>(connection: &mut E::Connection, folded: &[Folded<'_>]) -> Result<(), StoreError> {
     let mut counts: BTreeMap<AgentKey<'_>, i64> = BTreeMap::new();
     let mut snapshots: BTreeMap<AgentKey<'_>, (i64, Vec<u8>)> = BTreeMap::new();
     for conversation in folded {
@@ -428,7 +420,7 @@ async fn write_agents<E: Engine>(connection: &mut E::Connection, folded: &[&Fold
 
 async fn write_recordings<E: Engine>(
     connection: &mut E::Connection,
-    folded: &[&Folded<'_>],
+    folded: &[Folded<'_>],
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let mut rows = Vec::new();
@@ -480,16 +472,16 @@ async fn write_recordings<E: Engine>(
 
 async fn write_history<E: Engine>(
     connection: &mut E::Connection,
-    folded: &[&Folded<'_>],
+    folded: &[Folded<'_>],
     version: i64,
     now: Timestamp,
-    is_wanted: impl Fn(i64) -> bool,
+    last_walk: LastWalk,
 ) -> Result<(), StoreError> {
     let left: Vec<_> = folded
         .iter()
         .filter(|conversation| conversation.is_listed_differently())
-        .filter_map(|conversation| conversation.existing.as_ref().map(|existing| (*conversation, existing)))
-        .filter(|(_, existing)| is_wanted(existing.list_version))
+        .filter_map(|conversation| conversation.existing.as_ref().map(|existing| (conversation, existing)))
+        .filter(|(_, existing)| last_walk.may_see(existing.list_version, now))
         .map(|(conversation, existing)| {
             let json = |words: &[String]| serde_json::to_string(words).unwrap_or_default();
             (conversation, existing, json(&conversation.old_words.tags), json(&conversation.old_words.topics))

@@ -22,6 +22,7 @@ macro_rules! conversation_store_suite {
                 organizations_do_not_see_each_other,
                 every_filter_finds_what_it_should,
                 a_walk_sees_the_list_as_it_was_when_it_began,
+                a_walk_beside_writers_sees_every_conversation_once,
                 a_long_value_is_kept_but_not_filtered_by,
                 agents_are_counted_and_recounted,
                 what_never_ended_is_found_by_its_silence,
@@ -370,6 +371,39 @@ async fn a_walk_sees_the_list_as_it_was_when_it_began(fixture: &Fixture) {
         let walked = walk(fixture, &filter, sort, limit, changes).await;
         assert_eq!(walked, at_start, "round {round}: {filter:?} {sort:?} {limit}");
     }
+}
+
+async fn a_walk_beside_writers_sees_every_conversation_once(fixture: &Fixture) {
+    const CONVERSATIONS: u128 = 40;
+    apply(fixture, (0..CONVERSATIONS).map(|number| event(number, 1, 10, Data::Started(started("ann", 10)))).collect()).await;
+    let stop = tokio_util::sync::CancellationToken::new();
+    let (store, stopped) = (fixture.store.clone(), stop.clone());
+    let writer = tokio::spawn(async move {
+        let mut number = 100_u128;
+        while !stopped.is_cancelled() {
+            let events = (0..CONVERSATIONS).filter(|conversation| (number + conversation * 7) % 5 < 2).map(|conversation| {
+                let data = if number.is_multiple_of(2) {
+                    Data::Updated(colloquy_events::Update { facts: started("ann", (number * 31 % 997) as i64), status: None })
+                } else {
+                    let role = if (number + conversation) % 4 < 2 { Role::User } else { Role::Agent };
+                    Data::TurnAdded(turn(number, role))
+                };
+                event(conversation, number, number as i64, data)
+            });
+            let record = record_of(&acme(), events.collect(), 1_000);
+            store.apply(&[record], Position(1), at(1_000)).await.unwrap();
+            number += 1;
+        }
+        number - 100
+    });
+    for round in 0..30 {
+        let sort = Sort { field: SortField::ALL[round % 4], descending: round % 8 < 4 };
+        let mut seen = walk(fixture, &Filter::default(), sort, 7, Vec::new()).await;
+        seen.sort_unstable();
+        assert_eq!(seen, (0..CONVERSATIONS).collect::<Vec<_>>(), "round {round}: {sort:?}");
+    }
+    stop.cancel();
+    assert!(writer.await.unwrap() > 0);
 }
 
 async fn a_long_value_is_kept_but_not_filtered_by(fixture: &Fixture) {

@@ -90,14 +90,6 @@ impl Walks {
         }
     }
 
-    /// Returns the last walk this process knows of; `noted` is what the database says.
-    pub(super) async fn last(&self, noted: LastWalk, now: Timestamp) -> LastWalk {
-        match self {
-            Self::InThisProcess(known) => known.lock().await.last(now),
-            Self::InTheDatabase => noted,
-        }
-    }
-
     /// Keeps walks from beginning until what is returned is dropped, so that a commit can be made known with what it needs.
     pub(super) async fn hold(&self) -> Option<MutexGuard<'_, Known>> {
         match self {

@@ -10,6 +10,7 @@ use colloquy_service::FieldErrors;
 use tonic::Code;
 
 use super::listing::{self, ListParameters};
+use crate::Edge;
 use crate::answer::{at_position, json, json_with_room};
 use crate::body::{self, MAX_SMALL_BODY_BYTES, MERGE_PATCH, Member, Object};
 use crate::clients::Calling;
@@ -20,7 +21,6 @@ use crate::shape::conversation::{Conversation, ConversationDetail, ConversationP
 use crate::shape::event::{ConversationEvent, History};
 use crate::shape::time::to_message;
 use crate::shape::turn::Turn;
-use crate::Edge;
 
 /// About what one conversation takes as JSON.
 const USUAL_CONVERSATION_BYTES: usize = 3 << 10;
@@ -218,14 +218,15 @@ mod tests {
 
     #[test]
     fn a_merge_patch_tells_removal_from_absence() {
-        let change = read_change("c".into(), br#"{"tags": null, "client_id": null, "user_id": "u", "metadata": {"a": null}}"#).unwrap();
+        let change =
+            read_change("c".into(), br#"{"tags": null, "client_id": null, "user_id": "u", "metadata": {"a": null}}"#).unwrap();
         assert_eq!(change.tags, Some(pb::TagsChange::default()));
         assert_eq!(change.client_id, Some(pb::TextChange { value: None }));
         assert_eq!(change.user_id, Some(pb::TextChange { value: Some("u".into()) }));
         assert_eq!(change.metadata_patch_json.as_deref(), Some("{\"a\": null}"));
-        assert_eq!(read_change("c".into(), b"{}").unwrap(), pb::UpdateConversationRequest {
-            conversation_id: "c".into(),
-            ..Default::default()
-        });
+        assert_eq!(
+            read_change("c".into(), b"{}").unwrap(),
+            pb::UpdateConversationRequest { conversation_id: "c".into(), ..Default::default() }
+        );
     }
 }

@@ -2,8 +2,8 @@
 
 mod agents;
 mod audio;
-mod conversations;
 mod convai;
+mod conversations;
 mod events;
 mod feedback;
 mod health;
@@ -63,7 +63,8 @@ pub(crate) fn all(edge: &Arc<Edge>) -> (Router<Arc<Edge>>, OpenApi) {
     let limit = from_fn_with_state(edge.settings.request_timeout, time_limit);
     let (described, document) = described();
     let quick = described.quick.layer(limit.clone());
-    let alias = Router::new().merge(conversations().split_for_parts().0.layer(limit.clone())).merge(recordings().split_for_parts().0);
+    let alias =
+        Router::new().merge(conversations().split_for_parts().0.layer(limit.clone())).merge(recordings().split_for_parts().0);
     let health = Router::new().route("/healthz", get(health::live)).route("/readyz", get(health::ready)).layer(limit);
     let router = Router::new().nest("/v1", quick.merge(described.slow)).nest("/v1/voiceai", alias).merge(health);
     (router, document)

@@ -33,8 +33,7 @@ pub(super) async fn receive(
     use pb::receive_webhook_request::Part;
     let (parts, body) = request.into_parts();
     let head = pb::WebhookHead { source_id, headers: texts(&parts.headers) };
-    let limits =
-        upload::Limits { max_bytes: u64::MAX, idle: edge.settings.idle_timeout, total: edge.settings.upload_timeout };
+    let limits = upload::Limits { max_bytes: u64::MAX, idle: edge.settings.idle_timeout, total: edge.settings.upload_timeout };
     let mut ingestion = edge.clients.ingestion.clone();
     let answer = upload::pass_on(
         &parts.headers,
@@ -52,6 +51,7 @@ pub(super) async fn receive(
 /// The headers that are text, named in lower case, as `http` keeps them.
 fn texts(headers: &HeaderMap) -> Vec<pb::Header> {
     let text = |value: &http::HeaderValue| value.to_str().ok().map(str::to_owned);
-    let pairs = headers.iter().filter_map(|(name, value)| Some(pb::Header { name: name.as_str().to_owned(), value: text(value)? }));
+    let pairs =
+        headers.iter().filter_map(|(name, value)| Some(pb::Header { name: name.as_str().to_owned(), value: text(value)? }));
     pairs.collect()
 }

@@ -303,11 +303,7 @@ impl From<pb::Conversation> for Conversation {
             outcome: given.outcome.unwrap_or_default().into(),
             technical: given.technical.unwrap_or_default().into(),
             recording: given.recording.unwrap_or_default().into(),
-            cost: given.cost.map(|cost| Cost {
-                amount_micros: cost.amount_micros,
-                currency: cost.currency,
-                source: cost.source,
-            }),
+            cost: given.cost.map(|cost| Cost { amount_micros: cost.amount_micros, currency: cost.currency, source: cost.source }),
             tags: given.tags,
             metadata: Json::object(given.metadata_json),
             feedback: given.feedback.into_iter().map(Feedback::from).collect(),

@@ -85,7 +85,8 @@ async fn an_upload_is_passed_on_as_it_arrives() {
     let fake = Fake::default();
     let chunks = vec![Bytes::from(vec![0; 700_000]); 3].into_iter().map(Ok::<_, Infallible>);
     let body = Body::from_stream(stream::iter(chunks));
-    let answer = fake.send(request(Method::PUT, &format!("{}?channel=agent", path()), &[("content-type", "audio/wav")], body)).await;
+    let answer =
+        fake.send(request(Method::PUT, &format!("{}?channel=agent", path()), &[("content-type", "audio/wav")], body)).await;
     assert_eq!((answer.status.as_u16(), answer.header("x-colloquy-position")), (201, "11"));
     assert_eq!((&answer.json()["size_bytes"], &answer.json()["channel"]), (&2_100_000.into(), &"agent".into()));
     assert!(fake.last("UploadRecording").message.contains("content_type: \"audio/wav\", channel: \"agent\""));

@@ -82,7 +82,10 @@ async fn a_conversation_is_found_by_its_providers_id() {
     let answer = fake.get("/v1/convai/conversations/conv_1?format=json").await;
     assert_eq!(answer.status, 200);
     let found = answer.json();
-    assert_eq!((&found["conversation_id"], &found["status"], &found["has_audio"]), (&json!("conv_1"), &json!("done"), &json!(true)));
+    assert_eq!(
+        (&found["conversation_id"], &found["status"], &found["has_audio"]),
+        (&json!("conv_1"), &json!("done"), &json!(true))
+    );
     assert_eq!((&found["has_user_audio"], &found["has_auxiliary_audio"]), (&json!(true), &json!(false)));
     assert_eq!(found["metadata"]["start_time_unix_secs"], 1_772_463_600);
     assert_eq!(found["metadata"]["call_duration_secs"], 180);
@@ -100,7 +103,11 @@ async fn a_conversation_is_found_by_its_providers_id() {
     fake.set_conversation(Conversation { provider: "retell".into(), external_id: "call_9".into(), ..conversation() });
     let other = fake.get("/v1/convai/conversations/call_9").await;
     assert_eq!((other.status.as_u16(), &other.json()["conversation_id"]), (200, &json!("call_9")));
-    assert_eq!(other.json()["conversation_initiation_client_data"], Value::Null, "another provider may mean another thing by a name");
+    assert_eq!(
+        other.json()["conversation_initiation_client_data"],
+        Value::Null,
+        "another provider may mean another thing by a name"
+    );
 }
 
 #[tokio::test]

@@ -157,7 +157,8 @@ async fn a_past_state_has_the_history_of_its_time_and_no_transcript() {
 #[tokio::test]
 async fn an_unknown_conversation_is_a_404_everywhere() {
     let fake = Fake::default();
-    for path in ["/v1/conversations/none", "/v1/conversations/none/events", "/v1/conversations/none/audio", "/v1/convai/conversations/x"]
+    for path in
+        ["/v1/conversations/none", "/v1/conversations/none/events", "/v1/conversations/none/audio", "/v1/convai/conversations/x"]
     {
         let answer = fake.get(path).await;
         assert_eq!((answer.status.as_u16(), answer.json()["status"].clone()), (404, json!(404)), "{path}");
@@ -174,8 +175,12 @@ async fn a_change_is_a_merge_patch() {
         assert_eq!((answer.status.as_u16(), answer.header("x-colloquy-position")), (200, "7"), "{content_type}");
     }
     let message = fake.last("UpdateConversation").message;
-    for part in ["TagsChange { tags: [\"a\"] }", "Some(\"{\\\"x\\\":null}\")", "client_id: Some(TextChange { value: None })", "user_id: None"]
-    {
+    for part in [
+        "TagsChange { tags: [\"a\"] }",
+        "Some(\"{\\\"x\\\":null}\")",
+        "client_id: Some(TextChange { value: None })",
+        "user_id: None",
+    ] {
         assert!(message.contains(part), "{part} in {message}");
     }
 }
@@ -184,13 +189,17 @@ async fn a_change_is_a_merge_patch() {
 async fn a_change_of_anything_else_is_refused() {
     let fake = Fake::default();
     let path = format!("/v1/conversations/{KNOWN}");
-    let answer = fake.json(Method::PATCH, &path, json!({"status": "x", "tags": "a", "metadata": [], "user_id": 5}).to_string()).await;
+    let answer =
+        fake.json(Method::PATCH, &path, json!({"status": "x", "tags": "a", "metadata": [], "user_id": 5}).to_string()).await;
     assert_eq!(answer.status, 400);
     let bad = answer.bad_fields();
     assert_eq!(bad, ["tags", "metadata", "user_id", "status"]);
-    for (content_type, body, status) in
-        [("text/plain", "{}", 415), ("application/json", "[]", 400), ("application/json", "{", 400), ("application/json", "", 400)]
-    {
+    for (content_type, body, status) in [
+        ("text/plain", "{}", 415),
+        ("application/json", "[]", 400),
+        ("application/json", "{", 400),
+        ("application/json", "", 400),
+    ] {
         let answer = fake.send(request(Method::PATCH, &path, &[("content-type", content_type)], body)).await;
         assert_eq!(answer.status, status, "{content_type} {body}");
     }

@@ -1,7 +1,7 @@
 //! Services that answer what a test wants, and remember what they were asked.
 
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -51,6 +51,7 @@ struct Inner {
     failure: Mutex<Option<(&'static str, Status)>>,
     conversation: Mutex<Option<conversation::Conversation>>,
     turns: Mutex<Vec<transcript::Turn>>,
+    edge: OnceLock<Router>,
 }
 
 /// An answer of the edge, read to its end.
@@ -148,7 +149,8 @@ impl Fake {
 
     /// Returns the edge over these services.
     pub fn edge(&self) -> Router {
-        self.edge_with(Settings { idle_timeout: Duration::from_secs(5), ..Settings::default() })
+        let settings = Settings { idle_timeout: Duration::from_secs(5), ..Settings::default() };
+        self.0.edge.get_or_init(|| self.edge_with(settings)).clone()
     }
 
     /// Returns the edge over these services, with settings of its own.
@@ -257,8 +259,7 @@ impl ConversationService for Fake {
     ) -> Result<Response<conversation::GiveFeedbackResponse>, Status> {
         self.note("GiveFeedback", &request)?;
         let given = request.into_inner();
-        let feedback =
-            conversation::Feedback { rating: given.rating, thumbs: given.thumbs, comment: given.comment, at: None };
+        let feedback = conversation::Feedback { rating: given.rating, thumbs: given.thumbs, comment: given.comment, at: None };
         Ok(Response::new(conversation::GiveFeedbackResponse { feedback: Some(feedback), position: 9 }))
     }
 
@@ -372,6 +373,15 @@ impl TranscriptService for Fake {
     }
 }
 
+/// Remembers that a call was dropped before its end.
+struct Unfinished(Fake);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        self.0.note_message("ReceiveWebhook", &tonic::Request::new(()), "dropped".to_owned()).ok();
+    }
+}
+
 #[tonic::async_trait]
 impl IngestionService for Fake {
     async fn receive_webhook(
@@ -380,6 +390,7 @@ impl IngestionService for Fake {
     ) -> Result<Response<ingestion::ReceiveWebhookResponse>, Status> {
         use ingestion::receive_webhook_request::Part;
         self.note_message("ReceiveWebhook", &request, "begins".to_owned())?;
+        let unfinished = Unfinished(self.clone());
         let (metadata, extensions, mut parts) = request.into_parts();
         let (mut head, mut sizes) = (None, Vec::new());
         while let Some(message) = parts.message().await? {
@@ -389,6 +400,7 @@ impl IngestionService for Fake {
                 None => {}
             }
         }
+        std::mem::forget(unfinished);
         let largest = sizes.iter().max().copied().unwrap_or_default();
         let whole = tonic::Request::from_parts(metadata, extensions, ());
         let message = format!("{head:?} total={} largest={largest}", sizes.iter().sum::<usize>());

@@ -1,5 +1,7 @@
 //! The edge over fake services of the same process: parsing, errors, ranges, conditions, negotiation, shapes.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod abuse;
 mod audio;
 mod convai;
@@ -8,4 +10,5 @@ mod document;
 mod fake;
 mod ingestion;
 mod problems;
+mod sockets;
 mod transcript;

@@ -129,6 +129,7 @@ async fn a_body_that_never_comes_ends_the_request() {
     let fake = Fake::default();
     let settings = colloquy_edge::Settings { idle_timeout: Duration::from_millis(50), ..Default::default() };
     let body = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
-    let answer = send(fake.edge_with(settings), request(Method::POST, "/v1/events", &[("content-type", "application/json")], body)).await;
+    let answer =
+        send(fake.edge_with(settings), request(Method::POST, "/v1/events", &[("content-type", "application/json")], body)).await;
     assert_eq!(answer.status, 408);
 }

@@ -42,7 +42,11 @@ async fn long_text_is_compressed_for_those_who_ask() {
     let answer = fake.get_with("/v1/conversations", &gzip).await;
     assert_eq!(answer.header("content-encoding"), "gzip");
     assert_eq!(fake.get("/v1/conversations").await.header("content-encoding"), "");
-    assert_eq!(fake.get_with(&path("?format=text"), &gzip).await.header("content-encoding"), "", "small bodies are sent as they are");
+    assert_eq!(
+        fake.get_with(&path("?format=text"), &gzip).await.header("content-encoding"),
+        "",
+        "small bodies are sent as they are"
+    );
     let recording = fake.get_with(&format!("/v1/conversations/{KNOWN}/audio"), &gzip).await;
     assert_eq!(recording.header("content-encoding"), "");
 }

@@ -92,8 +92,7 @@ pub(crate) async fn read(
     query.word("format", &["json"]);
     query.finish()?;
     let conversation = find(&edge, &calling, &id).await?;
-    let request =
-        transcript_pb::GetTranscriptRequest { conversation_id: conversation.conversation_id.clone(), min_position: 0 };
+    let request = transcript_pb::GetTranscriptRequest { conversation_id: conversation.conversation_id.clone(), min_position: 0 };
     let turns = match edge.clients.transcripts.clone().get_transcript(calling.call(request)).await {
         Ok(answer) => answer.into_inner().turns,
         Err(status) if status.code() == Code::NotFound => Vec::new(),
@@ -107,9 +106,8 @@ fn shape(given: pb::Conversation, turns: Vec<transcript_pb::Turn>) -> ConvaiConv
     let metadata = metadata::of(&given, object(kept.remove("metadata")).unwrap_or_default());
     let analysis = analysis(&given, object(kept.remove("analysis")).unwrap_or_default());
     let recording = given.recording.clone().unwrap_or_default();
-    let can_be_heard = |channel: &str| {
-        recording.available && recording.channels.iter().any(|known| known == channel || known == "mixed")
-    };
+    let can_be_heard =
+        |channel: &str| recording.available && recording.channels.iter().any(|known| known == channel || known == "mixed");
     ConvaiConversation {
         conversation_id: external_id(&given),
         status: status_word(&given),

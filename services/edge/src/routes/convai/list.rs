@@ -18,7 +18,7 @@ use crate::query::Query;
 use crate::shape::time::to_message;
 
 /// What the SDKs can send and no filter here can honour. Naming it beats an answer that only looks filtered.
-const NOT_SERVED: [&str; 36] = [
+const NOT_SERVED: [&str; 35] = [
     "branch_id",
     "conversation_initiation_source",
     "conversation_product_type",
@@ -54,7 +54,6 @@ const NOT_SERVED: [&str; 36] = [
     "visited_agent_ids",
     "whatsapp_phone_number_ids",
     "workflow_node_entered_id",
-    "include_procedures",
 ];
 
 /// The parameters that are served of those the SDKs know.
