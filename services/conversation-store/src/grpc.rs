@@ -1,5 +1,8 @@
 //! `colloquy.conversation.v1.ConversationService`.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use colloquy_events::convert::timestamp_from_pb;

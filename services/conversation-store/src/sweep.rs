@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::{ConversationStore, Stuck, WALK_LIMIT};
 
-/// How often it looks.
+/// How often it looks, at the least.
 const EVERY: Duration = Duration::from_secs(60);
 /// How many conversations it closes at once.
 const BATCH: usize = 500;
@@ -33,12 +33,12 @@ impl Sweeper {
         Self { store, log, clock, stuck_after }
     }
 
-    /// Looks every minute until `stop`.
+    /// Looks every minute, or oftener when silence is measured in seconds, until `stop`.
     pub(crate) async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(EVERY) => {}
+                () = tokio::time::sleep(self.stuck_after.min(EVERY)) => {}
             }
             // The next round tries again.
             match self.sweep().await {

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Bytes;
 use axum::extract::Request;
 use colloquy_service::FieldErrors;
 use http::HeaderMap;
@@ -35,27 +35,21 @@ pub(crate) async fn read(
 ) -> Result<Bytes, Refusal> {
     let (parts, mut body) = request.into_parts();
     if !is_one_of(&parts.headers, content_types) {
-        discard(&parts.headers, body).await;
+        upload::discard_unless_held_back(&parts.headers, body).await;
         return Err(Refusal::unsupported_media(&content_types.join(" or ")));
     }
     if content_length(&parts.headers).is_some_and(|length| length > max_bytes as u64) {
-        discard(&parts.headers, body).await;
+        upload::discard_unless_held_back(&parts.headers, body).await;
         return Err(Refusal::too_large(max_bytes as u64));
     }
     match tokio::time::timeout(timeout, Limited::new(&mut body, max_bytes).collect()).await {
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            discard(&parts.headers, body).await;
+            upload::discard_unless_held_back(&parts.headers, body).await;
             Err(Refusal::too_large(max_bytes as u64))
         }
         Ok(Err(_)) => Err(Refusal::body_broke_off()),
         Err(_) => Err(Refusal::body_too_slow()),
-    }
-}
-
-async fn discard(headers: &HeaderMap, body: Body) {
-    if !waits_for_permission(headers) {
-        upload::discard(&mut body.into_data_stream()).await;
     }
 }
 

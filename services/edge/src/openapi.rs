@@ -59,24 +59,41 @@ pub(crate) fn finished(document: &OpenApi) -> Value {
     document["security"] = json!([{"api_key": []}, {"bearer": []}]);
     for operation in operations(&mut document) {
         operation["responses"]["default"] = json!({"$ref": "#/components/responses/Problem"});
+        describe_bytes(operation);
     }
     require_every_key(&mut document);
-    for schema in document["components"]["schemas"].as_object_mut().into_iter().flat_map(|schemas| schemas.values_mut()) {
-        describe_optional_objects(schema);
-    }
+    members(document.pointer_mut("/components/schemas")).for_each(describe_optional_objects);
     document
 }
 
 fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
-    let paths = document["paths"].as_object_mut().into_iter().flat_map(|paths| paths.values_mut());
-    paths.flat_map(|item| item.as_object_mut().into_iter().flat_map(|item| item.values_mut())).filter(|value| value.is_object())
+    members(document.get_mut("paths")).flat_map(|item| members(Some(item))).filter(|value| value.is_object())
+}
+
+fn members(value: Option<&mut Value>) -> impl Iterator<Item = &mut Value> {
+    value.and_then(Value::as_object_mut).into_iter().flat_map(|object| object.values_mut())
+}
+
+fn items<'a>(value: &'a mut Value, name: &str) -> impl Iterator<Item = &'a mut Value> {
+    value.get_mut(name).and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+/// Bytes are bytes, not arrays of numbers: in OpenAPI 3.1 their media type says it all.
+fn describe_bytes(operation: &mut Value) {
+    let forget_schema = |body: &mut Value| {
+        let contents = body.get_mut("content").and_then(Value::as_object_mut);
+        for (_, content) in contents.into_iter().flatten().filter(|(media_type, _)| media_type.ends_with("/*")) {
+            *content = json!({});
+        }
+    };
+    members(operation.get_mut("responses")).for_each(forget_schema);
+    operation.get_mut("requestBody").into_iter().for_each(forget_schema);
 }
 
 /// What is said of a field that is an object or `null` belongs to the field, not to one of the two.
 fn describe_optional_objects(schema: &mut Value) {
-    for property in schema["properties"].as_object_mut().into_iter().flat_map(|properties| properties.values_mut()) {
-        let parts = property["oneOf"].as_array_mut().into_iter().flatten();
-        let described = parts.filter_map(Value::as_object_mut).find_map(|part| part.remove("description"));
+    for property in members(schema.get_mut("properties")) {
+        let described = items(property, "oneOf").filter_map(Value::as_object_mut).find_map(|part| part.remove("description"));
         if let Some(description) = described {
             property["description"] = description;
         }
@@ -88,17 +105,15 @@ fn require_every_key(document: &mut Value) {
     const SENT: [&str; 7] =
         ["ConversationChange", "NativeEvent", "NativeEvents", "NewFeedback", "NewSource", "NewVerification", "SourceChange"];
     const OPTIONAL: [(&str, &str); 2] = [("ConversationPage", "total"), ("Problem", "errors")];
-    let Some(schemas) = document["components"]["schemas"].as_object_mut() else { return };
-    for (name, schema) in schemas.iter_mut().filter(|(name, _)| !SENT.contains(&name.as_str())) {
+    let schemas = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut);
+    for (name, schema) in schemas.into_iter().flatten().filter(|(name, _)| !SENT.contains(&name.as_str())) {
         require(name, schema, &OPTIONAL);
-        for part in schema["allOf"].as_array_mut().into_iter().flatten() {
-            require(name, part, &OPTIONAL);
-        }
+        items(schema, "allOf").for_each(|part| require(name, part, &OPTIONAL));
     }
 }
 
 fn require(name: &str, schema: &mut Value, optional: &[(&str, &str)]) {
-    let Some(properties) = schema["properties"].as_object() else { return };
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return };
     let keys: Vec<&String> = properties.keys().filter(|key| !optional.contains(&(name, key.as_str()))).collect();
     schema["required"] = json!(keys);
 }

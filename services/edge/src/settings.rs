@@ -13,7 +13,8 @@ pub struct Settings {
     pub request_timeout: Duration,
     /// How long a webhook or a recording may take to arrive as a whole; default 15 min.
     pub upload_timeout: Duration,
-    /// How long a body may stand still; default 30 s.
+    /// How long a streamed body may stand still, and a small one take as a whole; default 20 s, so that it ends before the request
+    /// does.
     pub idle_timeout: Duration,
     /// The greatest body of `POST /v1/events`; default 8 MiB.
     pub max_events_bytes: usize,
@@ -27,7 +28,7 @@ impl Default for Settings {
             public_url: None,
             request_timeout: Duration::from_secs(30),
             upload_timeout: Duration::from_secs(15 * 60),
-            idle_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(20),
             max_events_bytes: 8 << 20,
             max_recording_bytes: 1 << 30,
         }

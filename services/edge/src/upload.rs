@@ -153,8 +153,13 @@ async fn discard_if(may_discard: bool, body: &mut BodyDataStream) {
     }
 }
 
+/// Reads a body that is refused and throws it away, unless its sender waits to be told to send it.
+pub(crate) async fn discard_unless_held_back(headers: &HeaderMap, body: Body) {
+    discard_if(!waits_for_permission(headers), &mut body.into_data_stream()).await;
+}
+
 /// Reads the rest of a body and throws it away, within bounds.
-pub(crate) async fn discard(body: &mut BodyDataStream) {
+async fn discard(body: &mut BodyDataStream) {
     let reading = async {
         let mut left = MAX_DISCARDED_BYTES;
         while let Some(Ok(bytes)) = body.next().await {

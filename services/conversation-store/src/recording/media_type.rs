@@ -38,7 +38,8 @@ fn sniff_frame(head: &[u8]) -> Option<&'static str> {
     match (version, layer) {
         (0b01, _) => None,
         (0b10 | 0b11, 0b00) if flags & 0xf0 == 0xf0 => Some("audio/aac"),
-        (_, 0b00) => None,
+        // Layer I is no kind of recording, but its sync is how a text in UTF-16 begins.
+        (_, 0b00 | 0b11) => None,
         // Neither the bit rate nor the sampling rate may have its forbidden value.
         _ if rates >> 4 != 0b1111 && rates >> 2 & 0b11 != 0b11 => Some("audio/mpeg"),
         _ => None,

@@ -120,11 +120,11 @@ pub(super) async fn send(
     let etag = etag(&head);
     if range::is_known(headers, &etag) {
         let mut response = StatusCode::NOT_MODIFIED.into_response();
-        describe(response.headers_mut(), &head, &etag);
+        describe(response.headers_mut(), &etag);
         return Ok(response);
     }
     let mut response = Response::new(if head_only { Body::empty() } else { bytes(pieces) });
-    describe(response.headers_mut(), &head, &etag);
+    describe(response.headers_mut(), &etag);
     let content_type = HeaderValue::from_str(&head.content_type).unwrap_or(UNKNOWN_TYPE);
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     let length = if asked.is_some() { head.length } else { head.size_bytes };
@@ -144,7 +144,7 @@ fn etag(head: &pb::ReadRecordingHead) -> String {
     format!("\"{}\"", head.sha256)
 }
 
-fn describe(headers: &mut HeaderMap, _: &pb::ReadRecordingHead, etag: &str) {
+fn describe(headers: &mut HeaderMap, etag: &str) {
     if let Ok(etag) = HeaderValue::from_str(etag) {
         headers.insert(ETAG, etag);
     }
@@ -211,6 +211,7 @@ pub(super) async fn write(
     let (parts, body) = request.into_parts();
     let content_type = media_type(&parts.headers).filter(|given| is_audio(given));
     let Some(content_type) = content_type else {
+        upload::discard_unless_held_back(&parts.headers, body).await;
         return Err(Refusal::unsupported_media(&format!("audio/* or one of {}", OTHER_CONTAINERS.join(", "))));
     };
 

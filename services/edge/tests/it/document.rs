@@ -32,6 +32,7 @@ fn the_committed_description_is_the_one_that_is_served() {
 fn everything_in_it_is_described() {
     let document = colloquy_edge::openapi_document();
     assert_eq!(document["openapi"], "3.1.0");
+    assert!(!document.to_string().contains(":null"), "a key without a value is no OpenAPI");
     for (path, method, operation) in operations(&document) {
         for key in ["summary", "description", "operationId"] {
             assert!(operation[key].as_str().is_some_and(|text| !text.is_empty()), "{method} {path} has no {key}");

@@ -25,25 +25,25 @@ use tonic::{Response, Status, Streaming};
 use tower::ServiceExt;
 
 /// The bytes of the one recording there is.
-pub const RECORDING: &[u8] = b"0123456789";
+pub(crate) const RECORDING: &[u8] = b"0123456789";
 /// Its name.
-pub const SHA256: &str = "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882";
+pub(crate) const SHA256: &str = "84d89877f0d4041efb6bf91a16f0248f2fd573e6af05c19f96bedb9f882f7882";
 /// The conversation there is; every other is not found.
-pub const KNOWN: &str = "01980000-0000-7000-8000-000000000001";
+pub(crate) const KNOWN: &str = "01980000-0000-7000-8000-000000000001";
 
 /// One call a service got.
 #[derive(Debug, Clone)]
-pub struct Call {
-    pub method: &'static str,
-    pub message: String,
-    pub api_key: Option<String>,
-    pub authorization: Option<String>,
-    pub request_id: Option<String>,
+pub(crate) struct Call {
+    pub(crate) method: &'static str,
+    pub(crate) message: String,
+    pub(crate) api_key: Option<String>,
+    pub(crate) authorization: Option<String>,
+    pub(crate) request_id: Option<String>,
 }
 
 /// All services at once.
 #[derive(Clone, Default)]
-pub struct Fake(Arc<Inner>);
+pub(crate) struct Fake(Arc<Inner>);
 
 #[derive(Default)]
 struct Inner {
@@ -56,23 +56,23 @@ struct Inner {
 
 /// An answer of the edge, read to its end.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
     }
 
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// The names of the bad fields, in their order.
-    pub fn bad_fields(&self) -> Vec<String> {
+    pub(crate) fn bad_fields(&self) -> Vec<String> {
         let json = self.json();
         json["errors"].as_array().into_iter().flatten().map(|bad| bad["field"].as_str().unwrap().to_owned()).collect()
     }
@@ -80,27 +80,27 @@ impl Answer {
 
 impl Fake {
     /// Lets `method` fail from now on.
-    pub fn fail(&self, method: &'static str, status: Status) {
+    pub(crate) fn fail(&self, method: &'static str, status: Status) {
         *self.0.failure.lock().unwrap() = Some((method, status));
     }
 
     /// Sets the conversation there is.
-    pub fn set_conversation(&self, conversation: conversation::Conversation) {
+    pub(crate) fn set_conversation(&self, conversation: conversation::Conversation) {
         *self.0.conversation.lock().unwrap() = Some(conversation);
     }
 
     /// Sets its turns.
-    pub fn set_turns(&self, turns: Vec<transcript::Turn>) {
+    pub(crate) fn set_turns(&self, turns: Vec<transcript::Turn>) {
         *self.0.turns.lock().unwrap() = turns;
     }
 
     /// Returns the calls so far.
-    pub fn calls(&self) -> Vec<Call> {
+    pub(crate) fn calls(&self) -> Vec<Call> {
         self.0.calls.lock().unwrap().clone()
     }
 
     /// Returns the latest call of `method`.
-    pub fn last(&self, method: &str) -> Call {
+    pub(crate) fn last(&self, method: &str) -> Call {
         self.calls().into_iter().rev().find(|call| call.method == method).unwrap_or_else(|| panic!("{method} was not called"))
     }
 
@@ -148,13 +148,13 @@ impl Fake {
     }
 
     /// Returns the edge over these services.
-    pub fn edge(&self) -> Router {
+    pub(crate) fn edge(&self) -> Router {
         let settings = Settings { idle_timeout: Duration::from_secs(5), ..Settings::default() };
         self.0.edge.get_or_init(|| self.edge_with(settings)).clone()
     }
 
     /// Returns the edge over these services, with settings of its own.
-    pub fn edge_with(&self, settings: Settings) -> Router {
+    pub(crate) fn edge_with(&self, settings: Settings) -> Router {
         let slot = LocalSlot::new();
         let routes = Routes::new(ConversationServiceServer::new(self.clone()))
             .add_service(RecordingServiceServer::new(self.clone()))
@@ -173,24 +173,24 @@ impl Fake {
     }
 
     /// Sends a request and reads the answer.
-    pub async fn send(&self, request: Request<Body>) -> Answer {
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
         send(self.edge(), request).await
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(Request::get(path).header("x-api-key", "k").body(Body::empty()).unwrap()).await
     }
 
-    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         self.send(request(Method::GET, path, headers, Body::empty())).await
     }
 
-    pub async fn json(&self, method: Method, path: &str, body: impl Into<Body>) -> Answer {
+    pub(crate) async fn json(&self, method: Method, path: &str, body: impl Into<Body>) -> Answer {
         self.send(request(method, path, &[("content-type", "application/json")], body)).await
     }
 }
 
-pub fn request(method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Request<Body> {
+pub(crate) fn request(method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Request<Body> {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -198,7 +198,7 @@ pub fn request(method: Method, path: &str, headers: &[(&str, &str)], body: impl 
     request.body(body.into()).unwrap()
 }
 
-pub async fn send(edge: Router, request: Request<Body>) -> Answer {
+pub(crate) async fn send(edge: Router, request: Request<Body>) -> Answer {
     let response = edge.oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let body = body.collect().await.expect("the body ends well").to_bytes().to_vec();

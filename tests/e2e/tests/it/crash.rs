@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use colloquy_e2e::{Engine, Server};
@@ -24,14 +24,19 @@ async fn rounds(engine: Engine) {
     let mut all: Answered = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let stop = Arc::new(AtomicBool::new(false));
+        let answered = Arc::new(AtomicUsize::new(0));
         let clients: Vec<_> = (0..CLIENTS)
             .map(|_| {
-                let (base, source, stop) = (server.base.clone(), source.clone(), stop.clone());
-                tokio::spawn(async move { stream(&base, &source, &stop).await })
+                let (base, source) = (server.base.clone(), source.clone());
+                let (stop, count) = (stop.clone(), answered.clone());
+                tokio::spawn(async move { stream(&base, &source, &stop, &count).await })
             })
             .collect();
-        let pause = rand::rng().random_range(150..700);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
+        // Not before something was answered, and then at any moment.
+        while answered.load(Ordering::SeqCst) < CLIENTS * 4 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(rand::rng().random_range(0..500))).await;
         server.kill();
         stop.store(true, Ordering::SeqCst);
         for client in clients {
@@ -73,7 +78,7 @@ fn event(id: Uuid) -> Value {
                        "data": {"role": "user", "text": "hello"}}]})
 }
 
-async fn stream(base: &str, source: &colloquy_e2e::Source, stop: &AtomicBool) -> Answered {
+async fn stream(base: &str, source: &colloquy_e2e::Source, stop: &AtomicBool, count: &AtomicUsize) -> Answered {
     let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build().unwrap();
     let mut answered = (Vec::new(), Vec::new());
     while !stop.load(Ordering::SeqCst) {
@@ -90,6 +95,7 @@ async fn stream(base: &str, source: &colloquy_e2e::Source, stop: &AtomicBool) ->
             && answer.status().is_success()
         {
             answered.1.push(call);
+            count.fetch_add(1, Ordering::SeqCst);
         }
     }
     answered

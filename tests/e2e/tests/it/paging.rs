@@ -43,6 +43,7 @@ async fn walk(server: &Server, query: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_walk_neither_repeats_nor_skips_while_conversations_come_and_change() {
     for engine in Engine::all().await {
+        let shown = format!("{engine:?}");
         let server = Arc::new(Server::start(engine).await);
         let ids: Vec<String> = (0..60).map(|_| Uuid::now_v7().to_string()).collect();
         let events: Vec<Value> = ids.iter().enumerate().map(|(at, id)| started(id, at as u32)).collect();
@@ -66,9 +67,9 @@ async fn a_walk_neither_repeats_nor_skips_while_conversations_come_and_change() 
         for sort in ["created_at", "-created_at", "duration_seconds", "-duration_seconds", "turn_count", "-turn_count", "-satisfaction_score"] {
             let walked = walk(&server, &format!("&sort={sort}")).await;
             let unique: HashSet<&String> = walked.iter().collect();
-            assert_eq!(unique.len(), walked.len(), "{sort}: repeated");
+            assert_eq!(unique.len(), walked.len(), "{shown} {sort}: repeated");
             let skipped: Vec<&String> = ids.iter().filter(|id| !unique.contains(id)).collect();
-            assert!(skipped.is_empty(), "{sort}: skipped {skipped:?}");
+            assert!(skipped.is_empty(), "{shown} {sort}: skipped {skipped:?} of {}", walked.len());
         }
         stop.store(true, Ordering::SeqCst);
         churn.await.unwrap();

@@ -96,12 +96,15 @@ async fn order_and_repetition_make_no_difference() {
         for path in [format!("/v1/conversations/{id}"), format!("/v1/conversations/{id}/transcript")] {
             let mut records = [first.get(&path).await, second.get(&path).await];
             for record in &mut records {
-                // When Colloquy heard of something is the one thing that really differs.
+                // When Colloquy heard of something is the one thing that really differs; it also dates what the provider does not.
                 for event in record["history"].as_array_mut().into_iter().flatten() {
                     event["received_at"] = Value::Null;
+                    if event["type"] == "transfer.updated" {
+                        event["occurred_at"] = Value::Null;
+                    }
                 }
             }
-            assert_eq!(records[0], records[1], "{path}");
+            assert!(records[0] == records[1], "{path} differs:\n{}\n{}", records[0], records[1]);
         }
     }
 }

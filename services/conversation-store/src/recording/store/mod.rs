@@ -104,7 +104,7 @@ const HOLD: &str = "update recordings set next_attempt_at = $6 where organizatio
 const RELEASE: &str = "update recordings set next_attempt_at = $6, attempts = attempts - 1 where organization_id = $1 \
     and conversation_id = $2 and channel = $3 and state = 'remote' and url = $4 and attempts = $5";
 
-type ConversationRow = (String, String);
+type ConversationRow = (String, Vec<u8>);
 type KeptRow = (String, String, Option<String>);
 type EventRow = (Uuid, Vec<u8>);
 type FetchRow = (String, Uuid, String, String, i64, Option<String>, Option<i64>);
@@ -115,6 +115,7 @@ fn corrupt(column: &str, error: impl std::fmt::Display) -> StoreError {
 
 fn named(id: ConversationId, (provider, external_id): ConversationRow) -> Result<Named, StoreError> {
     let provider = provider.parse().map_err(|error| corrupt("conversations.provider", error))?;
+    let external_id = String::from_utf8(external_id).map_err(|error| corrupt("conversations.external_id", error))?;
     Ok(Named { conversation_id: id, provider, external_id })
 }
 
