@@ -2,6 +2,7 @@
 //! through, organizations, scopes and telephone numbers. Nothing here does I/O.
 
 mod clock;
+mod conversation_name;
 mod id;
 mod organization;
 mod phone;
@@ -10,6 +11,7 @@ mod provider;
 mod scope;
 mod timestamp;
 
+pub use conversation_name::{BadName, ConversationName};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use id::{ConversationId, EventId, KeyId, QuarantineId, RecordId, SourceId, TurnId};
 pub use organization::{OrganizationId, OrganizationIdError};

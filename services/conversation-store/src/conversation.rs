@@ -3,7 +3,8 @@
 use std::str::FromStr;
 
 use colloquy_events::{
-    CallSuccessful, Cost, Direction, EndStatus, JsonMap, LiveStatus, Outcome, RecordingChannel, ResolutionStatus, Sentiment, Thumbs,
+    CallSuccessful, Cost, Direction, EndStatus, JsonMap, LiveStatus, Outcome, RecordingChannel, ResolutionStatus, Sentiment,
+    Thumbs,
 };
 use colloquy_types::{ConversationId, Provider, Timestamp};
 

@@ -43,9 +43,7 @@ impl Describe for Error {
             Self::ConversationNotFound(_) => Problem::not_found("CONVERSATION_NOT_FOUND", self.to_string()),
             Self::AgentNotFound => Problem::not_found("AGENT_NOT_FOUND", self.to_string()),
             Self::PageToken(bad) => Problem::invalid_field("page_token", bad.to_string()),
-            Self::StalePageToken => {
-                Problem::invalid_field("page_token", "is older than 30 minutes; begin again without it")
-            }
+            Self::StalePageToken => Problem::invalid_field("page_token", "is older than 30 minutes; begin again without it"),
             Self::Problem(problem) => problem.clone(),
             Self::Log(status) => Problem::from_status(status),
             Self::Store(error) => error.describe(),

@@ -6,7 +6,6 @@
 mod changes;
 mod compression;
 mod conversation;
-mod conversation_name;
 mod convert;
 mod error;
 mod fold;
@@ -72,18 +71,18 @@ pub async fn build(settings: Settings, deps: Deps) -> anyhow::Result<Service> {
         grpc::Handler::new(conversations.clone(), changes, progress.clone(), deps.page_tokens.clone(), deps.clock.clone());
     let server = ConversationServiceServer::new(handler).max_encoding_message_size(MAX_MESSAGE_BYTES);
 
-    let recordings = recording::Settings {
-        objects_url: settings.objects_url,
-        max_bytes: recording::MAX_BYTES,
-        outbound: settings.outbound,
-    };
-    let recordings = recording::build(recordings, recording::Deps {
-        database,
-        log: deps.log.clone(),
-        progress: progress.clone(),
-        clock: deps.clock.clone(),
-        stop: deps.stop.clone(),
-    })?;
+    let recordings =
+        recording::Settings { objects_url: settings.objects_url, max_bytes: recording::MAX_BYTES, outbound: settings.outbound };
+    let recordings = recording::build(
+        recordings,
+        recording::Deps {
+            database,
+            log: deps.log.clone(),
+            progress: progress.clone(),
+            clock: deps.clock.clone(),
+            stop: deps.stop.clone(),
+        },
+    )?;
 
     let reader = Arc::new(view::View::new(conversations.clone(), deps.clock.clone()));
     let sweeper = sweep::Sweeper::new(conversations, appender, deps.clock, settings.stuck_after);

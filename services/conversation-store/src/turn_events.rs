@@ -133,9 +133,7 @@ fn without_words(event: &Event) -> Event {
         Data::TurnAdded(turn) => Data::TurnAdded(stripped(turn)),
         Data::TurnUpdated(turn) => Data::TurnUpdated(stripped(turn)),
         Data::TranscriptUpdated { turns } => Data::TranscriptUpdated { turns: strip(turns) },
-        Data::TranscriptCompleted { turns, revision } => {
-            Data::TranscriptCompleted { turns: strip(turns), revision: *revision }
-        }
+        Data::TranscriptCompleted { turns, revision } => Data::TranscriptCompleted { turns: strip(turns), revision: *revision },
         other => other.clone(),
     };
     Event { data, external_id: event.external_id.clone(), ..*event }

@@ -1,7 +1,7 @@
 //! The REST edge: it parses, calls, and shapes JSON, and nothing else.
 //!
 //! It holds no state and no authority: the caller's key travels on as metadata, and each service enforces organization and scope
-//! for itself. Every route is in [`routes`]; what they share is here:
+//! for itself. Every route is in `routes`; what they share is here:
 //!
 //! - `query`, `path`, `body`, `upload`, `accept`, `range`: what comes in, checked;
 //! - `clients`: calls to the services, with the caller's key;

@@ -4,10 +4,9 @@ use colloquy_events::convert::timestamp_to_pb;
 use colloquy_events::{Message, Role, Turn};
 use colloquy_proto::transcript::v1 as pb;
 use colloquy_service::{FieldErrors, Problem};
-use colloquy_types::ConversationId;
+use colloquy_types::{ConversationId, ConversationName};
 use serde::Serialize;
 
-use crate::conversation_name::ConversationName;
 use crate::fold::Transcript;
 use crate::render::Format;
 use crate::timing::{self, Source};

@@ -4,7 +4,6 @@
 //! when somebody reads it ([`fold`], [`transcripts`]), and written as JSON's fields, text, SRT or VTT ([`convert`], [`render`]).
 
 pub mod caption;
-pub mod conversation_name;
 pub mod convert;
 pub mod error;
 pub mod fold;

@@ -119,7 +119,8 @@ mod tests {
         };
         assert!(rate(Some(5), None).is_ok());
         assert!(rate(None, Some("down")).is_ok());
-        for (rating, thumbs) in [(None, None), (Some(1), Some("up")), (Some(0), None), (Some(6), None), (None, Some("sideways"))] {
+        for (rating, thumbs) in [(None, None), (Some(1), Some("up")), (Some(0), None), (Some(6), None), (None, Some("sideways"))]
+        {
             assert!(rate(rating, thumbs).is_err(), "{rating:?} {thumbs:?}");
         }
     }

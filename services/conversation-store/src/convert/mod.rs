@@ -12,16 +12,10 @@ pub(crate) use history::history_to_pb;
 pub(crate) use list::{ListRequest, list_from_pb, page_size};
 
 use colloquy_service::{FieldErrors, Problem};
-use colloquy_types::{ConversationId, OrganizationId};
-
-use crate::conversation_name::ConversationName;
+use colloquy_types::{ConversationId, ConversationName, OrganizationId};
 
 /// Reads the name of a conversation.
-pub(crate) fn conversation_id(
-    fields: &mut FieldErrors,
-    text: &str,
-    organization: &OrganizationId,
-) -> Option<ConversationId> {
+pub(crate) fn conversation_id(fields: &mut FieldErrors, text: &str, organization: &OrganizationId) -> Option<ConversationId> {
     fields.parse::<ConversationName>("conversation_id", text).map(|name| name.id(organization))
 }
 

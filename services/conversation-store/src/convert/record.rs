@@ -49,7 +49,8 @@ pub(crate) const fn status_to_pb(status: Status) -> pb::ConversationStatus {
 }
 
 fn to_pb(conversation: &Conversation) -> pb::Conversation {
-    let Conversation { caller_number: number, caller_name: name, failure_code: code, failure_message: message, .. } = conversation;
+    let Conversation { caller_number: number, caller_name: name, failure_code: code, failure_message: message, .. } =
+        conversation;
     pb::Conversation {
         conversation_id: String::new(),
         external_id: conversation.external_id.clone(),

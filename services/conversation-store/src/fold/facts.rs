@@ -1,6 +1,6 @@
 //! What is known of a conversation as a whole.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use colloquy_events::{Direction, Facts, JsonMap};
 use colloquy_types::Timestamp;
@@ -26,6 +26,7 @@ pub(super) struct Known {
     pub(super) translation_language: Option<String>,
     pub(super) started_at: Option<Timestamp>,
     pub(super) tags: Vec<String>,
+    tags_seen: HashSet<String>,
     pub(super) metadata: JsonMap,
     pub(super) voice_platform: Option<String>,
     pub(super) latency_ms: JsonMap,
@@ -70,10 +71,16 @@ impl Known {
     /// Adds tags that are not there yet.
     pub(super) fn tag(&mut self, tags: &[String]) {
         for tag in tags {
-            if !self.tags.contains(tag) {
+            if self.tags_seen.insert(tag.clone()) {
                 self.tags.push(tag.clone());
             }
         }
+    }
+
+    /// Forgets the tags so far.
+    pub(super) fn untag(&mut self) {
+        self.tags.clear();
+        self.tags_seen.clear();
     }
 
     /// Returns the agent that led the conversation.

@@ -16,7 +16,9 @@ mod tests;
 
 use std::collections::HashMap;
 
-use colloquy_events::{Change, Data, Event, Feedback as FeedbackEvent, JsonMap, LiveStatus, Patch, TransferState, order, turn_set};
+use colloquy_events::{
+    Change, Data, Event, Feedback as FeedbackEvent, JsonMap, LiveStatus, Patch, TransferState, order, turn_set,
+};
 use colloquy_types::Timestamp;
 use serde_json::Value;
 
@@ -127,7 +129,7 @@ fn merge(known: &mut JsonMap, value: Option<&JsonMap>) {
 
 fn apply_patch(known: &mut Known, patch: &Patch) {
     if let Some(tags) = &patch.tags {
-        known.tags.clear();
+        known.untag();
         known.tag(tags);
     }
     if let Some(changes) = &patch.metadata {

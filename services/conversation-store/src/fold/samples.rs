@@ -21,7 +21,9 @@ fn deliveries(provider: Provider) -> Vec<Vec<Event>> {
     let mapped = files.iter().enumerate().map(|(number, path)| {
         let received_at = Timestamp::from_millis(1_780_000_000_000 + number as i64 * 1_000).unwrap();
         let context = Context { organization_id: &organization_id, received_at };
-        map(provider, &std::fs::read(path).unwrap(), &context).unwrap_or_else(|error| panic!("{}: {error}", path.display())).events
+        map(provider, &std::fs::read(path).unwrap(), &context)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+            .events
     });
     mapped.collect()
 }
@@ -35,12 +37,14 @@ fn records(deliveries: &[Vec<Event>]) -> BTreeMap<ConversationId, Vec<u8>> {
 }
 
 fn any_provider() -> impl Strategy<Value = (Vec<Vec<Event>>, Vec<Vec<Event>>)> {
-    prop::sample::select(vec![Provider::ElevenLabs, Provider::Retell, Provider::Vapi, Provider::AgentSession]).prop_flat_map(|provider| {
-        let all = deliveries(provider);
-        let repeated = prop::collection::vec(prop::sample::select(all.clone()), 0..4);
-        let again = (Just(all.clone()), repeated).prop_map(|(all, repeated)| [all, repeated].concat()).prop_shuffle();
-        (Just(all), again)
-    })
+    prop::sample::select(vec![Provider::ElevenLabs, Provider::Retell, Provider::Vapi, Provider::AgentSession]).prop_flat_map(
+        |provider| {
+            let all = deliveries(provider);
+            let repeated = prop::collection::vec(prop::sample::select(all.clone()), 0..4);
+            let again = (Just(all.clone()), repeated).prop_map(|(all, repeated)| [all, repeated].concat()).prop_shuffle();
+            (Just(all), again)
+        },
+    )
 }
 
 proptest! {

@@ -1,5 +1,7 @@
 //! The parts agents had in a conversation. A transfer between agents gives several.
 
+use std::collections::BTreeMap;
+
 use colloquy_events::{Data, Event};
 use colloquy_types::Timestamp;
 
@@ -8,22 +10,15 @@ use crate::conversation::{Agent, Session};
 
 /// Returns the sessions the events speak of, in time order; `None` when they speak of none.
 pub(super) fn fold(ordered: &[&Event]) -> Option<Vec<Session>> {
-    let mut sessions: Vec<Session> = Vec::new();
+    let mut sessions: BTreeMap<&str, Session> = BTreeMap::new();
     for event in ordered {
         let (session, reason, ended) = match &event.data {
             Data::SessionStarted(session) => (session, &None, false),
             Data::SessionEnded(end) => (&end.session, &end.reason, true),
             _ => continue,
         };
-        let place = sessions.iter().position(|known| known.session_id == session.session_id);
-        let known = match place {
-            Some(place) => &mut sessions[place],
-            None => {
-                sessions.push(only(&session.session_id, &Agent::default(), None, None, None));
-                let last = sessions.len() - 1;
-                &mut sessions[last]
-            }
-        };
+        let known =
+            sessions.entry(&session.session_id).or_insert_with(|| only(&session.session_id, &Agent::default(), None, None, None));
         set(&mut known.agent_id, &session.agent_id);
         set(&mut known.agent_version_id, &session.agent_version_id);
         set(&mut known.reason, reason);
@@ -33,6 +28,7 @@ pub(super) fn fold(ordered: &[&Event]) -> Option<Vec<Session>> {
             known.started_at = Some(known.started_at.map_or(event.occurred_at, |first| first.min(event.occurred_at)));
         }
     }
+    let mut sessions: Vec<Session> = sessions.into_values().collect();
     sessions.sort_by(|a, b| place_of(a).cmp(&place_of(b)));
     (!sessions.is_empty()).then_some(sessions)
 }

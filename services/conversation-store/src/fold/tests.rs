@@ -1,6 +1,6 @@
 use colloquy_events::{
-    Analysis, Authority, CallSuccessful, Cost, EndStatus, Ended, ErrorRaised, Facts, Feedback, Outcome, Recording, RecordingChannel,
-    ResolutionStatus, Role, Session, SessionEnd, Transfer, Turn, Update,
+    Analysis, Authority, CallSuccessful, Cost, EndStatus, Ended, ErrorRaised, Facts, Feedback, Outcome, Recording,
+    RecordingChannel, ResolutionStatus, Role, Session, SessionEnd, Transfer, Turn, Update,
 };
 use colloquy_types::{ConversationId, EventId, Provider, TurnId};
 use proptest::prelude::*;
@@ -62,8 +62,7 @@ fn a_later_poorer_event_never_clears_a_richer_one() {
 
 #[test]
 fn a_real_end_beats_an_inferred_one_whenever_it_comes() {
-    let inferred =
-        Ended { end_reason: Some("unknown_end".to_owned()), inferred: true, ..Ended::new(EndStatus::Failed) };
+    let inferred = Ended { end_reason: Some("unknown_end".to_owned()), inferred: true, ..Ended::new(EndStatus::Failed) };
     let live = event(1, 1, Data::Started(Facts::default()));
     let closed = folded(&[live.clone(), event(2, 500, Data::Ended(inferred.clone()))]);
     assert_eq!((closed.status, closed.end_reason.as_deref()), (Status::Failed, Some("unknown_end")));
@@ -187,7 +186,10 @@ fn without_sessions_the_agent_has_one_from_start_to_end() {
     let conversation = folded(&[event(1, 500, Data::Ended(ended))]);
     assert_eq!(conversation.ended_at, Timestamp::from_millis(100).ok());
     let [session] = conversation.sessions.as_slice() else { panic!("one session") };
-    assert_eq!((session.agent_id.as_deref(), session.started_at, session.ended_at), (Some("a"), conversation.started_at, conversation.ended_at));
+    assert_eq!(
+        (session.agent_id.as_deref(), session.started_at, session.ended_at),
+        (Some("a"), conversation.started_at, conversation.ended_at)
+    );
 }
 
 #[test]
@@ -223,9 +225,13 @@ fn a_stored_recording_is_not_replaced_by_an_address() {
 fn any_event() -> impl Strategy<Value = Event> {
     let text = || prop::option::of("[ab]{1,2}");
     let time = || prop::option::of((0..4_i64).prop_map(|at| Timestamp::from_millis(at * 1000).unwrap()));
-    let map = || prop::option::of(prop::collection::btree_map("[xy]", 0..3_i32, 0..3).prop_map(|map| {
-        map.into_iter().map(|(name, number)| (name, if number == 0 { Value::Null } else { json!(number) })).collect::<JsonMap>()
-    }));
+    let map = || {
+        prop::option::of(prop::collection::btree_map("[xy]", 0..3_i32, 0..3).prop_map(|map| {
+            map.into_iter()
+                .map(|(name, number)| (name, if number == 0 { Value::Null } else { json!(number) }))
+                .collect::<JsonMap>()
+        }))
+    };
     let facts = (text(), text(), text(), time(), map(), prop::collection::vec("[ab]", 0..3)).prop_map(
         |(agent_id, agent_name, channel, started_at, metadata, tags)| Facts {
             agent_id,
@@ -237,9 +243,8 @@ fn any_event() -> impl Strategy<Value = Event> {
             ..Facts::default()
         },
     );
-    let turn = (0..3_u128, prop_oneof![Just(Role::User), Just(Role::Agent)], any::<bool>(), text()).prop_map(
-        |(name, role, is_final, text)| Turn { is_final, text, ..Turn::new(TurnId(Uuid::from_u128(name)), role) },
-    );
+    let turn = (0..3_u128, prop_oneof![Just(Role::User), Just(Role::Agent)], any::<bool>(), text())
+        .prop_map(|(name, role, is_final, text)| Turn { is_final, text, ..Turn::new(TurnId(Uuid::from_u128(name)), role) });
     let status = prop_oneof![Just(EndStatus::Completed), Just(EndStatus::Failed), Just(EndStatus::Abandoned)];
     let ended = (facts.clone(), status, text(), time(), prop::option::of(-5..9_i64), any::<bool>()).prop_map(
         |(facts, status, end_reason, ended_at, duration_ms, inferred)| Ended {
@@ -248,7 +253,11 @@ fn any_event() -> impl Strategy<Value = Event> {
             ended_at,
             duration_ms,
             inferred,
-            cost: duration_ms.map(|amount_micros| Cost { amount_micros, currency: "USD".to_owned(), source: "provider".to_owned() }),
+            cost: duration_ms.map(|amount_micros| Cost {
+                amount_micros,
+                currency: "USD".to_owned(),
+                source: "provider".to_owned(),
+            }),
             ..Ended::new(status)
         },
     );

@@ -136,7 +136,10 @@ impl World {
     async fn talk(&self, name: &str) {
         let facts = Facts { agent_id: Some("ann".to_owned()), started_at: Some(self.clock.now()), ..Facts::default() };
         let analysis = Analysis { summary: Some("they talked".to_owned()), ..Analysis::by(Authority::Provider) };
-        let turn = Turn { text: Some("hello".to_owned()), ..Turn::new(TurnId::derive(ConversationId(uuid::Uuid::nil()), "1"), Role::User) };
+        let turn = Turn {
+            text: Some("hello".to_owned()),
+            ..Turn::new(TurnId::derive(ConversationId(uuid::Uuid::nil()), "1"), Role::User)
+        };
         self.happen(name, vec![Data::Started(facts), Data::TurnAdded(turn), Data::Analyzed(analysis)]).await;
     }
 
@@ -146,7 +149,11 @@ impl World {
         Ok(answer.into_inner().conversation.unwrap())
     }
 
-    async fn list(&self, request: pb::ListConversationsRequest, scopes: &[Scope]) -> Result<pb::ListConversationsResponse, Status> {
+    async fn list(
+        &self,
+        request: pb::ListConversationsRequest,
+        scopes: &[Scope],
+    ) -> Result<pb::ListConversationsResponse, Status> {
         Ok(self.handler.list_conversations(ask(request, scopes)).await?.into_inner())
     }
 
@@ -200,7 +207,8 @@ async fn of_two_changes_within_one_millisecond_the_later_call_wins() {
         let answer = world.tag("c", &number.to_string()).await.unwrap();
         assert_eq!(answer.conversation.unwrap().tags, [number.to_string()]);
     }
-    let rate = |rating| pb::GiveFeedbackRequest { conversation_id: "native:c".to_owned(), rating: Some(rating), ..Default::default() };
+    let rate =
+        |rating| pb::GiveFeedbackRequest { conversation_id: "native:c".to_owned(), rating: Some(rating), ..Default::default() };
     for rating in [5, 1, 3] {
         world.handler.give_feedback(ask(rate(rating), WRITER)).await.unwrap();
     }
@@ -215,7 +223,8 @@ async fn a_record_can_be_read_as_it_was() {
     let then = timestamp_to_pb(world.clock.now());
     world.clock.advance_millis(1_000);
     world.tag("c", "later").await.unwrap();
-    let request = |as_of| pb::GetConversationRequest { conversation_id: "native:c".to_owned(), as_of: Some(as_of), min_position: 0 };
+    let request =
+        |as_of| pb::GetConversationRequest { conversation_id: "native:c".to_owned(), as_of: Some(as_of), min_position: 0 };
     let before = world.handler.get_conversation(ask(request(then), READER)).await.unwrap().into_inner().conversation.unwrap();
     assert!(before.tags.is_empty());
     assert_eq!(before.turn_count, 1);

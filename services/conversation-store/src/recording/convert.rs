@@ -3,11 +3,10 @@
 use colloquy_events::RecordingChannel;
 use colloquy_proto::conversation::v1 as pb;
 use colloquy_service::{FieldErrors, Problem};
-use colloquy_types::{ConversationId, OrganizationId};
+use colloquy_types::{ConversationId, ConversationName, OrganizationId};
 
 use super::media_type;
 use super::service::{Outgoing, Wanted};
-use crate::conversation_name::ConversationName;
 
 /// What an upload begins with.
 pub(super) struct Head {

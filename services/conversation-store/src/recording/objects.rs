@@ -344,20 +344,20 @@ impl Upload {
         // What fits into one write is whole or not there; but a file that is being written has a name of its own, which only
         // the folder of uploads is swept for.
         if self.multipart.is_none() && self.objects.staging_folder.is_none() {
-            self.objects.store.put(&key.path(), rest.into()).await?;
+            self.objects.store.put(&key.path(), rest.into()).await.map_err(ObjectsError::Store)?;
             return Ok(StoredObject { key, size: self.size });
         }
         if !rest.is_empty() {
             self.put_part(rest).await?;
         }
         if let Some(multipart) = &mut self.multipart {
-            multipart.complete().await?;
+            multipart.complete().await.map_err(ObjectsError::Store)?;
         }
         self.multipart = None;
         if let Err(error) = self.objects.store.rename(&self.staging, &key.path()).await {
             // The sweep removes it when this fails too.
             self.objects.store.delete(&self.staging).await.ok();
-            return Err(error.into());
+            return Err(ObjectsError::Store(error));
         }
         Ok(StoredObject { key, size: self.size })
     }
@@ -365,9 +365,9 @@ impl Upload {
     async fn put_part(&mut self, part: Bytes) -> Result<(), ObjectsError> {
         let multipart = match &mut self.multipart {
             Some(multipart) => multipart,
-            none => none.insert(self.objects.store.put_multipart(&self.staging).await?),
+            none => none.insert(self.objects.store.put_multipart(&self.staging).await.map_err(ObjectsError::Store)?),
         };
-        Ok(multipart.put_part(part.into()).await?)
+        multipart.put_part(part.into()).await.map_err(ObjectsError::Store)
     }
 }
 

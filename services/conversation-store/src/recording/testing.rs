@@ -69,6 +69,7 @@ impl World {
             progress: progress.clone(),
             clock: clock.clone(),
             is_down: AtomicBool::new(false),
+            turn: tokio::sync::Mutex::default(),
             written: Mutex::default(),
         }));
         let slot = LocalSlot::new();
@@ -127,6 +128,7 @@ struct Shared {
     progress: Progress,
     clock: ManualClock,
     is_down: AtomicBool,
+    turn: tokio::sync::Mutex<()>,
     written: Mutex<Vec<Event>>,
 }
 
@@ -166,18 +168,19 @@ impl Log {
         self.append_records(vec![record]).await
     }
 
+    /// One after the other, and seen by tests once the view has it.
     async fn append_records(&self, mut records: Vec<Record>) -> u64 {
-        let through = {
-            let mut written = self.0.written.lock().unwrap();
-            let mut known: HashSet<EventId> = written.iter().map(|event| event.event_id).collect();
-            for record in &mut records {
-                record.events.retain(|event| known.insert(event.event_id));
-                written.extend(record.events.iter().cloned());
-                record.sequence = written.len() as u64;
-            }
-            Position::end_of(written.len() as u64)
-        };
+        let _turn = self.0.turn.lock().await;
+        let mut written = self.events();
+        let mut known: HashSet<EventId> = written.iter().map(|event| event.event_id).collect();
+        for record in &mut records {
+            record.events.retain(|event| known.insert(event.event_id));
+            written.extend(record.events.iter().cloned());
+            record.sequence = written.len() as u64;
+        }
+        let through = Position::end_of(written.len() as u64);
         self.0.view.apply(&records, through, self.0.clock.now()).await.unwrap();
+        *self.0.written.lock().unwrap() = written;
         self.0.progress.advance_to(through);
         through.0
     }

@@ -73,7 +73,8 @@ impl<E: Engine> SqlStore<E> {
         agent_id: &str,
         provider: &str,
     ) -> Result<Option<String>, StoreError> {
-        let mut builder = QueryBuilder::<E>::new("select c.conversation_id, c.record from conversations c where c.organization_id = ");
+        let mut builder =
+            QueryBuilder::<E>::new("select c.conversation_id, c.record from conversations c where c.organization_id = ");
         E::bind(&mut builder, Value::Text(organization.as_str()));
         builder.push(" and c.agent_id = ");
         E::bind(&mut builder, Value::Text(agent_id));

@@ -1,7 +1,7 @@
 //! Adding a batch: read the conversations it touches, fold them, write what changed. The number of statements depends on the
 //! tables, not on the events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use colloquy_events::{Data, Event, Record};
 use colloquy_storage::StoreError;
@@ -28,7 +28,7 @@ struct Existing {
     list_version: i64,
     record: Vec<u8>,
     turns: Vec<u8>,
-    course: Vec<(Event, Timestamp)>,
+    course: Vec<Event>,
 }
 
 /// A conversation as it is to be written.
@@ -83,7 +83,7 @@ impl<E: Engine> SqlStore<E> {
         let locks: Vec<i64> = touched.iter().map(Touched::lock).collect();
         E::lock(&mut tx, &locks).await?;
         let existing = read_existing::<E>(&mut tx, &touched).await?;
-        let folded = fold_all(touched, existing)?;
+        let folded = fold_all(touched, existing).await?;
         let lists_change = folded.iter().any(Folded::is_listed_differently);
         let (version, noted) = advance::<E>(&mut tx, through, lists_change).await?;
         if folded.is_empty() {
@@ -100,6 +100,9 @@ impl<E: Engine> SqlStore<E> {
         let mut held = self.walks.hold().await;
         let last_walk = held.as_mut().map_or(noted, |known| known.last(now));
         write_history::<E>(&mut tx, &folded, version, now, last_walk).await?;
+        if let Some(known) = &mut held {
+            known.committing();
+        }
         tx.commit().await?;
         if let Some(known) = &mut held {
             known.committed(version);
@@ -170,23 +173,28 @@ async fn read_existing<E: Engine>(
             course: Vec::new(),
         });
     }
-    let select = ") select k.number, e.event_id, e.received_at, e.event
+    let select = ") select k.number, e.event_id, e.event
          from k cross join events e
          where e.organization_id = k.organization_id and e.conversation_id = k.conversation_id";
     for row in read::<E>(connection, head, &keys(touched, |number| found[number].is_some()), select).await? {
         let mut columns = Columns::<E>::of(&row);
         let Some(Some(existing)) = found.get_mut(columns.int()? as usize) else { continue };
         let event_id = columns.id()?;
-        let received_at = Timestamp::from_millis(columns.int()?).unwrap_or_default();
-        existing.course.push((stored_event::decode(&columns.bytes()?, event_id, &existing.named)?, received_at));
+        existing.course.push(stored_event::decode(&columns.bytes()?, event_id, &existing.named)?);
     }
     Ok(found)
 }
 
+/// How many conversations are folded before others get a turn on this thread.
+const FOLDED_AT_ONCE: usize = 64;
+
 /// Folds every touched conversation; returns those about which the batch says something new.
-fn fold_all(touched: Vec<Touched<'_>>, existing: Vec<Option<Existing>>) -> Result<Vec<Folded<'_>>, StoreError> {
+async fn fold_all(touched: Vec<Touched<'_>>, existing: Vec<Option<Existing>>) -> Result<Vec<Folded<'_>>, StoreError> {
     let mut changed = Vec::with_capacity(touched.len());
-    for (touched, existing) in touched.into_iter().zip(existing) {
+    for (number, (touched, existing)) in touched.into_iter().zip(existing).enumerate() {
+        if number % FOLDED_AT_ONCE == FOLDED_AT_ONCE - 1 {
+            tokio::task::yield_now().await;
+        }
         changed.extend(fold_one(touched, existing)?);
     }
     Ok(changed)
@@ -202,10 +210,11 @@ fn fold_one(touched: Touched<'_>, mut existing: Option<Existing>) -> Result<Opti
         is_news |= turns.add(event, *received_at);
     }
     let known = existing.as_mut().map(|existing| std::mem::take(&mut existing.course)).unwrap_or_default();
-    let mut events: Vec<Event> = known.into_iter().map(|(event, _)| event).collect();
+    let known_ids: HashSet<EventId> = known.iter().map(|event| event.event_id).collect();
+    let mut events = known;
     let mut new_events = Vec::new();
     for (event_id, (event, received_at)) in &touched.course {
-        if !events.iter().any(|known| known.event_id == *event_id) {
+        if !known_ids.contains(event_id) {
             events.push((*event).clone());
             new_events.push((*event_id, received_at.as_millis(), stored_event::encode(event)));
         }
@@ -229,7 +238,7 @@ fn fold_one(touched: Touched<'_>, mut existing: Option<Existing>) -> Result<Opti
     Ok(Some(Folded {
         live: liveness(&conversation),
         columns: ListColumns::of(&conversation),
-        agent_version_id: conversation.agent.version_id.clone().filter(|id| id.len() <= 512 && !id.contains('\0')),
+        agent_version_id: columns::indexed(&conversation.agent.version_id),
         words,
         old_words,
         record,
@@ -313,10 +322,7 @@ async fn write_conversations<E: Engine>(
          where conversations.organization_id = k.organization_id and conversations.conversation_id = k.conversation_id";
     write::<E>(connection, head, &turns, tail).await?;
 
-    let names = format!(
-        "last_received_at, list_version, record, turns, external_id, live, agent_version_id, {}",
-        columns::NAMES
-    );
+    let names = format!("last_received_at, list_version, record, turns, external_id, live, agent_version_id, {}", columns::NAMES);
     let head = format!("insert into conversations (organization_id, conversation_id, {names}) values ");
     let sets: Vec<String> = names.split(", ").map(|name| format!("{0} = excluded.{0}", name.trim())).collect();
     let tail = format!(" on conflict (organization_id, conversation_id) do update set {}", sets.join(", "));

@@ -33,15 +33,22 @@ fn conversation(organization: &OrganizationId, number: u64, turns: u64) -> Recor
     };
     let mut events = vec![event(0, Data::Started(facts))];
     for n in 1..=turns {
-        events.push(event(n, Data::TurnAdded(Turn {
-            text: Some("I would like to reschedule my appointment to next Tuesday please".into()),
-            index: Some(n as u32),
-            start_ms: Some(n as i64 * 500),
-            at: Timestamp::from_millis(start + n as i64 * 500).ok(),
-            ..Turn::new(TurnId(Uuid::new_v5(&id.0, &(n + 1000).to_be_bytes())), if n % 2 == 0 { Role::User } else { Role::Agent })
-        })));
+        events.push(event(
+            n,
+            Data::TurnAdded(Turn {
+                text: Some("I would like to reschedule my appointment to next Tuesday please".into()),
+                index: Some(n as u32),
+                start_ms: Some(n as i64 * 500),
+                at: Timestamp::from_millis(start + n as i64 * 500).ok(),
+                ..Turn::new(
+                    TurnId(Uuid::new_v5(&id.0, &(n + 1000).to_be_bytes())),
+                    if n % 2 == 0 { Role::User } else { Role::Agent },
+                )
+            }),
+        ));
     }
-    events.push(event(turns + 1, Data::Ended(Ended { end_reason: Some("user_ended".into()), ..Ended::new(EndStatus::Completed) })));
+    events
+        .push(event(turns + 1, Data::Ended(Ended { end_reason: Some("user_ended".into()), ..Ended::new(EndStatus::Completed) })));
     Record {
         record_id: RecordId::derive(organization, events.iter().map(|e| e.event_id)),
         organization_id: organization.clone(),
@@ -77,19 +84,22 @@ async fn measure(url: DatabaseUrl, size: impl Fn() -> Option<u64>) {
     // One more turn each for conversations all over, a turn a conversation.
     let mut spent = 0.0;
     for round in 0..10u64 {
-        let batch: Vec<Record> = (0..1000).map(|n| {
-            let mut record = conversation(&organization, (n * 7 + round * 13) % number, 13 + round);
-            record.events.drain(..13 + round as usize);
-            record.events.pop();
-            record
-        }).collect();
+        let batch: Vec<Record> = (0..1000)
+            .map(|n| {
+                let mut record = conversation(&organization, (n * 7 + round * 13) % number, 13 + round);
+                record.events.drain(..13 + round as usize);
+                record.events.pop();
+                record
+            })
+            .collect();
         let begun = Instant::now();
         store.apply(&batch, Position(number), now).await.unwrap();
         spent += begun.elapsed().as_secs_f64();
     }
     eprintln!("single turns: {:.1} us/turn", spent * 1e6 / 10_000.0);
     let filter = Filter { equal: vec![(Column::AgentId, "agent-3".into())], ..Filter::default() };
-    let query = Query { organization_id: organization.clone(), filter, sort: Sort::default(), limit: 30, cursor: None, count: false };
+    let query =
+        Query { organization_id: organization.clone(), filter, sort: Sort::default(), limit: 30, cursor: None, count: false };
     let mut times = Vec::new();
     for _ in 0..300 {
         let begun = Instant::now();

@@ -8,14 +8,17 @@ use crate::conversation::Conversation;
 /// What is longer, in bytes, is not found by filters: PostgreSQL's indexes hold at most a third of a page.
 const LONGEST: usize = 512;
 
-/// Returns `text` when an index can hold it.
 fn indexable(text: &str) -> Option<&str> {
     (text.len() <= LONGEST && !text.contains('\0')).then_some(text)
 }
 
-fn indexed(text: &Option<String>) -> Option<String> {
+/// Returns `text` when an index can hold it.
+pub(super) fn indexed(text: &Option<String>) -> Option<String> {
     text.as_deref().and_then(indexable).map(str::to_owned)
 }
+
+/// How many tags, and how many topics, of one conversation are found by filters.
+const MOST_WORDS: usize = 256;
 
 /// The columns of one conversation.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,5 +145,6 @@ fn words(words: &[String]) -> Vec<String> {
     let mut words: Vec<String> = words.iter().filter_map(|word| indexable(word)).map(str::to_owned).collect();
     words.sort_unstable();
     words.dedup();
+    words.truncate(MOST_WORDS);
     words
 }

@@ -180,7 +180,7 @@ async fn a_conversation_is_the_same_in_one_batch_and_in_many(fixture: &Fixture) 
         (0..40).map(|number| event(conversation, number, number as i64, Data::TurnAdded(turn(number, role(number))))).collect()
     };
     fn role(number: u128) -> Role {
-        if number % 3 == 0 { Role::User } else { Role::Agent }
+        if number.is_multiple_of(3) { Role::User } else { Role::Agent }
     }
     apply(fixture, (1..=150).flat_map(events).collect()).await;
     for number in 0..40 {
@@ -231,10 +231,8 @@ async fn two_unlike(fixture: &Fixture) {
             outcome: Some(colloquy_events::Outcome { result: text, ..Default::default() }),
             ..Analysis::by(Authority::Provider)
         };
-        let mut events = vec![
-            event(number as u128, 1, 10, Data::Started(facts)),
-            event(number as u128, 2, 20, Data::Analyzed(analysis)),
-        ];
+        let mut events =
+            vec![event(number as u128, 1, 10, Data::Started(facts)), event(number as u128, 2, 20, Data::Analyzed(analysis))];
         if number == 1 {
             let ended = Ended { duration_ms: Some(5_000), ..Ended::new(EndStatus::Completed) };
             events.push(event(1, 3, 30, Data::Ended(ended)));
@@ -254,7 +252,11 @@ async fn every_filter_finds_what_it_should(fixture: &Fixture) {
         _ => "a",
     };
     for column in Column::ALL {
-        let found = ids(fixture, &query(Filter { equal: vec![(column, value(column).to_owned())], ..Filter::default() }, Sort::default(), 9)).await;
+        let found = ids(
+            fixture,
+            &query(Filter { equal: vec![(column, value(column).to_owned())], ..Filter::default() }, Sort::default(), 9),
+        )
+        .await;
         let expected = if column == Column::Provider { vec![2, 1] } else { vec![1] };
         assert_eq!(found, expected, "{column:?}");
     }
@@ -264,7 +266,10 @@ async fn every_filter_finds_what_it_should(fixture: &Fixture) {
         (none(), vec![2, 1]),
         (Filter { statuses: vec!["completed"], ..none() }, vec![1]),
         (Filter { statuses: vec!["completed", "in_progress"], ..none() }, vec![2, 1]),
-        (Filter { statuses: vec!["completed", "failed"], equal: vec![(Column::Provider, "native".to_owned())], ..none() }, vec![1]),
+        (
+            Filter { statuses: vec!["completed", "failed"], equal: vec![(Column::Provider, "native".to_owned())], ..none() },
+            vec![1],
+        ),
         (Filter { tags: words(&["a"]), ..none() }, vec![1]),
         (Filter { tags: words(&["a", "b", "both"]), ..none() }, vec![2, 1]),
         (Filter { topic: Some("topic b".to_owned()), ..none() }, vec![2]),
@@ -358,7 +363,8 @@ async fn a_walk_sees_the_list_as_it_was_when_it_began(fixture: &Fixture) {
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
     for round in 0..60_u32 {
-        let mut draw = |strategy: proptest::strategy::BoxedStrategy<Vec<Event>>| strategy.new_tree(&mut runner).unwrap().current();
+        let mut draw =
+            |strategy: proptest::strategy::BoxedStrategy<Vec<Event>>| strategy.new_tree(&mut runner).unwrap().current();
         // Every round goes on from where the one before left the conversations.
         let before: Vec<Event> = (0..4).flat_map(|_| draw(any_change().boxed())).collect();
         apply(fixture, before).await;

@@ -141,7 +141,10 @@ macro_rules! common {
             Ok(connection.execute(builder.build()).await?.rows_affected())
         }
 
-        async fn fetch(connection: &mut Self::Connection, mut builder: QueryBuilder<Self>) -> Result<Vec<Self::Row>, sqlx::Error> {
+        async fn fetch(
+            connection: &mut Self::Connection,
+            mut builder: QueryBuilder<Self>,
+        ) -> Result<Vec<Self::Row>, sqlx::Error> {
             connection.fetch_all(builder.build()).await
         }
     };

@@ -41,7 +41,8 @@ pub(super) enum Walks {
 /// The version last committed, and the last walk.
 #[derive(Debug)]
 pub(super) struct Known {
-    version: i64,
+    /// None while a commit is under way, and after one whose outcome nobody saw.
+    version: Option<i64>,
     last: LastWalk,
     /// Walks that began before this process did; they may have begun up to just now.
     inherited: bool,
@@ -51,7 +52,7 @@ impl Walks {
     /// Returns walks of a database at `version`.
     pub(super) fn in_this_process(version: i64) -> Self {
         let last = LastWalk { version, began_at: 0 };
-        Self::InThisProcess(Mutex::new(Known { version, last, inherited: true }))
+        Self::InThisProcess(Mutex::new(Known { version: Some(version), last, inherited: true }))
     }
 
     /// Returns walks that the database knows.
@@ -65,9 +66,17 @@ impl Walks {
         match self {
             Self::InThisProcess(known) => {
                 let mut known = known.lock().await;
-                known.last = LastWalk { version: known.version, began_at: now };
-                known.inherited = false;
-                Ok(known.version)
+                let version = match known.version {
+                    Some(version) => version,
+                    None => {
+                        let mut connection = pool.acquire().await?;
+                        let read = sqlx::QueryBuilder::new("select version from view_state where id = 1");
+                        let rows = E::fetch(&mut connection, read).await?;
+                        Columns::<E>::of(rows.first().ok_or(sqlx::Error::RowNotFound)?).int()?
+                    }
+                };
+                *known = Known { version: Some(version), last: LastWalk { version, began_at: now }, inherited: false };
+                Ok(version)
             }
             Self::InTheDatabase => {
                 let mut connection = pool.acquire().await?;
@@ -113,8 +122,13 @@ impl Known {
         self.last
     }
 
+    /// Notes that a commit is under way.
+    pub(super) const fn committing(&mut self) {
+        self.version = None;
+    }
+
     /// Notes that `version` is committed.
     pub(super) const fn committed(&mut self, version: i64) {
-        self.version = version;
+        self.version = Some(version);
     }
 }

@@ -266,11 +266,7 @@ fn push_topic<E: Engine>(builder: &mut QueryBuilder<E>, topic: &str) {
 }
 
 /// Returns the conversations that were in the list when the walk began and have changed since.
-async fn read_history<E: Engine>(
-    connection: &mut E::Connection,
-    query: &Query,
-    version: i64,
-) -> Result<Vec<Entry>, sqlx::Error> {
+async fn read_history<E: Engine>(connection: &mut E::Connection, query: &Query, version: i64) -> Result<Vec<Entry>, sqlx::Error> {
     let Sort { field, descending } = query.sort;
     let column = format!("h.{}", field.column());
     let mut builder = QueryBuilder::<E>::new("select h.conversation_id, ");
@@ -305,7 +301,8 @@ async fn read_history<E: Engine>(
             builder.push("))");
         }
     }
-    builder.push(format!(" order by {column} is null, {column}{}, h.conversation_id limit ", if descending { " desc" } else { "" }));
+    builder
+        .push(format!(" order by {column} is null, {column}{}, h.conversation_id limit ", if descending { " desc" } else { "" }));
     E::bind(&mut builder, Value::Int(query.limit as i64 + 1));
     let rows = E::fetch(connection, builder).await?;
     rows.iter()

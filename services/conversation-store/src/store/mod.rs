@@ -2,11 +2,11 @@
 
 mod agents;
 mod apply;
+#[cfg(test)]
+mod bench;
 mod columns;
 #[cfg(test)]
 mod conformance;
-#[cfg(test)]
-mod bench;
 mod engine;
 mod history;
 mod list;
@@ -61,7 +61,12 @@ pub(crate) trait ConversationStore: Send + Sync {
 
     /// Returns conversations that are live but of which nothing was heard since `silent_since`, or `messages_silent_since` where
     /// they run in messages; the longest silent first.
-    async fn stuck(&self, silent_since: Timestamp, messages_silent_since: Timestamp, limit: usize) -> Result<Vec<Stuck>, StoreError>;
+    async fn stuck(
+        &self,
+        silent_since: Timestamp,
+        messages_silent_since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Stuck>, StoreError>;
 
     /// Forgets what lists were before `before`.
     async fn forget_lists(&self, before: Timestamp) -> Result<(), StoreError>;

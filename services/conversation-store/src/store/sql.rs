@@ -68,8 +68,7 @@ impl<E: Engine> ConversationStore for SqlStore<E> {
         let external_id = String::from_utf8_lossy(&columns.bytes()?).into_owned();
         let named = Named { conversation_id: id, provider, external_id };
         let turns = TurnEvents::decode(&columns.bytes()?, &named)?;
-        let mut events: Vec<Received> =
-            turns.into_events().map(|(event, received_at)| Received { event, received_at }).collect();
+        let mut events: Vec<Received> = turns.into_events().map(|(event, received_at)| Received { event, received_at }).collect();
         let select = "select event_id, received_at, event from events";
         for row in E::fetch(&mut connection, by_id(select, organization, id)).await? {
             let mut columns = Columns::<E>::of(&row);
@@ -101,7 +100,12 @@ impl<E: Engine> ConversationStore for SqlStore<E> {
         Ok(agents)
     }
 
-    async fn stuck(&self, silent_since: Timestamp, messages_silent_since: Timestamp, limit: usize) -> Result<Vec<Stuck>, StoreError> {
+    async fn stuck(
+        &self,
+        silent_since: Timestamp,
+        messages_silent_since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Stuck>, StoreError> {
         let mut connection = self.readers.acquire().await?;
         let mut stuck = Vec::new();
         for (live, silent_since) in [(1, silent_since), (2, messages_silent_since)] {

@@ -10,6 +10,8 @@ use crate::turn_events::Named;
 
 /// How many locks conversations share on engines with several writers.
 const LOCKS: i64 = 1024;
+/// Tells these locks from others in the same database: "conv".
+const LOCK_SPACE: i64 = 0x636f_6e76 << 32;
 
 /// What a batch says of one conversation.
 pub(super) struct Touched<'a> {
@@ -54,6 +56,6 @@ impl Touched<'_> {
     /// Returns the lock that keeps other writers from this conversation, one of a bounded number.
     pub(super) fn lock(&self) -> i64 {
         let bytes = self.named.conversation_id.as_bytes();
-        i64::from(u16::from_be_bytes([bytes[14], bytes[15]])) % LOCKS
+        LOCK_SPACE + i64::from(u16::from_be_bytes([bytes[14], bytes[15]])) % LOCKS
     }
 }

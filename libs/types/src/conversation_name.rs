@@ -1,16 +1,15 @@
 //! How a caller names a conversation.
 
-use std::str::FromStr;
-
-use colloquy_types::{ConversationId, OrganizationId, Provider, UnknownProvider};
 use uuid::Uuid;
+
+use crate::{ConversationId, OrganizationId, Provider, UnknownProvider};
 
 /// No provider's id is longer; a delivery with a longer one goes to quarantine.
 const MAX_EXTERNAL_ID_BYTES: usize = 256;
 
 /// A conversation by its canonical id, or by its provider's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ConversationName {
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ConversationName {
     /// The canonical id.
     Id(ConversationId),
     /// The provider and its id.
@@ -19,7 +18,7 @@ pub(crate) enum ConversationName {
 
 /// Why a text names no conversation. It does not repeat the text, which may be anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum BadName {
+pub enum BadName {
     /// Neither of the two forms.
     #[error("must be a UUID, or 'provider:external_id'")]
     Malformed,
@@ -31,7 +30,7 @@ pub(crate) enum BadName {
     TooLong,
 }
 
-impl FromStr for ConversationName {
+impl std::str::FromStr for ConversationName {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
@@ -49,11 +48,11 @@ impl FromStr for ConversationName {
 }
 
 impl ConversationName {
-    /// Returns the canonical id: derived, not looked up.
-    pub(crate) fn id(&self, organization: &OrganizationId) -> ConversationId {
+    /// Returns the canonical id: derived, not looked up (design decision 4).
+    pub fn id(&self, organization_id: &OrganizationId) -> ConversationId {
         match self {
             Self::Id(id) => *id,
-            Self::External(provider, external_id) => ConversationId::derive(organization, *provider, external_id),
+            Self::External(provider, external_id) => ConversationId::derive(organization_id, *provider, external_id),
         }
     }
 }
@@ -63,13 +62,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_conversation_is_named_by_its_id_or_its_providers_and_by_nothing_else() {
+    fn a_conversation_is_named_by_its_id_or_its_providers() {
         let organization: OrganizationId = "acme".parse().unwrap();
         let id = ConversationId::derive(&organization, Provider::Retell, "call:1");
         assert_eq!(id.to_string().parse::<ConversationName>().unwrap().id(&organization), id);
         assert_eq!("retell:call:1".parse::<ConversationName>().unwrap().id(&organization), id);
-        for bad in ["", "call_1", "retell:", "twilio:x", &format!("retell:{}", "x".repeat(4096))] {
-            assert!(bad.parse::<ConversationName>().is_err());
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let long = format!("retell:{}", "x".repeat(4096));
+        let cases = [
+            ("", BadName::Malformed),
+            ("call_1", BadName::Malformed),
+            ("retell:", BadName::Malformed),
+            ("twilio:x", BadName::Provider(UnknownProvider)),
+            (&long, BadName::TooLong),
+        ];
+        for (text, error) in cases {
+            assert_eq!(text.parse::<ConversationName>(), Err(error));
         }
     }
 }
