@@ -8,8 +8,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    Analysis, Change, Cost, Data, Ended, ErrorRaised, Event, Facts, Feedback, JsonMap, Message, Outcome, Patch, Record, Recording,
-    RecordingFailed, Session, SessionEnd, ToolCall, ToolResult, Transfer, Turn, Update, Word,
+    Analysis, Change, Cost, Data, Ended, ErrorRaised, Event, Facts, Feedback, JsonMap, Message, Outcome, Patch, Record,
+    Recording, RecordingFailed, Session, SessionEnd, ToolCall, ToolResult, Transfer, Turn, Update, Word,
 };
 
 /// A field of a message that cannot be read.
@@ -183,10 +183,9 @@ fn data_to_pb(data: Data) -> pb::event::Data {
             agent_version_id: session.agent_version_id,
             reason,
         }),
-        Data::TransferUpdated(transfer) => Pb::TransferUpdated(pb::TransferUpdated {
-            state: transfer.state.to_string(),
-            destination: transfer.destination,
-        }),
+        Data::TransferUpdated(transfer) => {
+            Pb::TransferUpdated(pb::TransferUpdated { state: transfer.state.to_string(), destination: transfer.destination })
+        }
         Data::RecordingAvailable(recording) => Pb::RecordingAvailable(pb::RecordingAvailable {
             url: recording.url,
             object_key: recording.object_key,
@@ -233,11 +232,7 @@ fn data_from_pb(data: pb::event::Data) -> Read<Data> {
             agent_version_id: started.agent_version_id,
         }),
         Pb::SessionEnded(ended) => Data::SessionEnded(SessionEnd {
-            session: Session {
-                session_id: ended.session_id,
-                agent_id: ended.agent_id,
-                agent_version_id: ended.agent_version_id,
-            },
+            session: Session { session_id: ended.session_id, agent_id: ended.agent_id, agent_version_id: ended.agent_version_id },
             reason: ended.reason,
         }),
         Pb::TransferUpdated(transfer) => Data::TransferUpdated(Transfer {
@@ -357,11 +352,7 @@ impl TryFrom<pb::ConversationEnded> for Ended {
             failure_message: ended.failure_message,
             ended_at: time_opt("conversation_ended.ended_at", ended.ended_at)?,
             duration_ms: ended.duration_ms,
-            cost: ended.cost.map(|cost| Cost {
-                amount_micros: cost.amount_micros,
-                currency: cost.currency,
-                source: cost.source,
-            }),
+            cost: ended.cost.map(|cost| Cost { amount_micros: cost.amount_micros, currency: cost.currency, source: cost.source }),
             transferred_to: ended.transferred_to,
             voicemail: ended.voicemail,
             inferred: ended.inferred,

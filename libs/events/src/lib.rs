@@ -3,6 +3,7 @@
 //! - [`Event`] and [`Data`]: what happened.
 //! - [`Record`]: one delivery, as the log hands it out.
 //! - [`order`]: how the set of a conversation's events is put in order, whatever order they came in.
+//! - [`standing`]: where a conversation stands, and when it began and ended.
 //! - [`turn_set`]: which turns a conversation has, given the events that speak of turns.
 //! - [`convert`]: to and from `colloquy.log.v1`.
 
@@ -10,6 +11,7 @@ pub mod convert;
 pub mod end_reason;
 mod event;
 pub mod order;
+pub mod standing;
 mod turn;
 pub mod turn_set;
 mod vocabulary;
@@ -20,6 +22,6 @@ pub use event::{
 };
 pub use turn::{Message, ToolCall, ToolResult, Turn, Word};
 pub use vocabulary::{
-    Authority, CallSuccessful, Direction, EndStatus, LiveStatus, RecordingChannel, ResolutionStatus, Role, Sentiment, Thumbs,
-    TransferState, UnknownWord,
+    Authority, CallSuccessful, Direction, EndStatus, LiveStatus, RecordingChannel, ResolutionStatus, Role, Sentiment, Status,
+    Thumbs, TransferState, UnknownWord,
 };

@@ -308,7 +308,8 @@ mod tests {
             (prop::collection::vec(any_turn, 0..3), 0..3_u32)
                 .prop_map(|(turns, revision)| Data::TranscriptCompleted { turns, revision }),
         ];
-        (any::<u64>(), 0..5_i64, data).prop_map(|(number, at, data)| event(number, at, data))
+        (any::<u64>(), 0..5_i64, 0..3_u32, data)
+            .prop_map(|(number, at, ordinal, data)| Event { ordinal, ..event(number, at, data) })
     }
 
     proptest! {

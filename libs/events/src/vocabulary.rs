@@ -47,6 +47,39 @@ macro_rules! words {
 }
 
 words! {
+    /// Where a conversation stands.
+    Status {
+        /// Announced, not yet connected.
+        Initiated = "initiated",
+        /// Running.
+        InProgress = "in_progress",
+        /// It took place and ended.
+        Completed = "completed",
+        /// Something technical prevented or broke it.
+        Failed = "failed",
+        /// Nobody took part on the other side.
+        Abandoned = "abandoned",
+    }
+}
+
+impl Status {
+    /// Returns whether the conversation has not ended.
+    pub const fn is_live(self) -> bool {
+        matches!(self, Self::Initiated | Self::InProgress)
+    }
+}
+
+impl From<EndStatus> for Status {
+    fn from(status: EndStatus) -> Self {
+        match status {
+            EndStatus::Completed => Self::Completed,
+            EndStatus::Failed => Self::Failed,
+            EndStatus::Abandoned => Self::Abandoned,
+        }
+    }
+}
+
+words! {
     /// How a conversation ended.
     EndStatus {
         /// It took place and ended.
@@ -186,11 +219,5 @@ impl Role {
     /// Returns whether turns of this role are speech between people and agents, rather than machinery.
     pub const fn is_spoken(self) -> bool {
         matches!(self, Self::Agent | Self::User | Self::HumanAgent)
-    }
-}
-
-impl From<LiveStatus> for &'static str {
-    fn from(status: LiveStatus) -> Self {
-        status.as_str()
     }
 }

@@ -113,7 +113,10 @@ fn identity(answer: pb::AuthenticateResponse) -> Result<Arc<Identity>, Status> {
     let malformed = |error: &(dyn std::error::Error + 'static)| Status::from(Problem::internal(error));
     Ok(Arc::new(Identity {
         key_id: answer.key_id.parse::<KeyId>().map_err(|error| malformed(&error))?,
-        organization_id: answer.organization_id.parse().map_err(|error: colloquy_types::OrganizationIdError| malformed(&error))?,
+        organization_id: answer
+            .organization_id
+            .parse()
+            .map_err(|error: colloquy_types::OrganizationIdError| malformed(&error))?,
         // A newer access may know scopes this release does not; they allow nothing here.
         scopes: answer.scopes.iter().filter_map(|scope| scope.parse::<Scope>().ok()).collect(),
     }))
@@ -155,7 +158,8 @@ mod tests {
 
     #[test]
     fn a_key_is_found_in_either_header() {
-        let headers = |name: &'static str, value: &'static str| HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
+        let headers =
+            |name: &'static str, value: &'static str| HeaderMap::from_iter([(name.parse().unwrap(), value.parse().unwrap())]);
         assert_eq!(presented_key(&headers("x-api-key", "k")), Some("k"));
         assert_eq!(presented_key(&headers("authorization", "bearer  k ")), Some("k"));
         assert_eq!(presented_key(&headers("authorization", "Basic k")), None);

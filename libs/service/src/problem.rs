@@ -154,7 +154,8 @@ mod tests {
 
     #[test]
     fn fields_and_retry_survive_the_status() {
-        let problem = Problem { retry_after: Some(Duration::from_secs(2)), ..Problem::invalid_field("page_size", "must be 1 to 100") };
+        let problem =
+            Problem { retry_after: Some(Duration::from_secs(2)), ..Problem::invalid_field("page_size", "must be 1 to 100") };
         let status = Status::from(problem.clone());
         assert_eq!(status.get_error_details().error_info().unwrap().reason, "INVALID_ARGUMENT");
         let read = Problem::from_status(&status);

@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn a_grpc_timeout_has_digits_and_a_unit() {
-        let read = |text: &'static str| grpc_timeout(&HeaderMap::from_iter([("grpc-timeout".parse().unwrap(), text.parse().unwrap())]));
+        let read =
+            |text: &'static str| grpc_timeout(&HeaderMap::from_iter([("grpc-timeout".parse().unwrap(), text.parse().unwrap())]));
         assert_eq!(read("250m"), Some(Duration::from_millis(250)));
         assert_eq!(read("2S"), Some(Duration::from_secs(2)));
         for bad in ["", "S", "5", "123456789S", "-1S", "1X"] {

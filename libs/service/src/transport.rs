@@ -7,10 +7,10 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::telemetry::inject_context;
 use axum::Router;
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response};
-use crate::telemetry::inject_context;
 use tonic::body::Body;
 use tonic::transport::{Channel, Endpoint};
 use tower::util::BoxCloneSyncService;

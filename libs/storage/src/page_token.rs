@@ -53,7 +53,8 @@ impl PageTokens {
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| BadPageToken::Forged)?;
         let (tag, body) = bytes.split_at_checked(TAG_BYTES).ok_or(BadPageToken::Forged)?;
         let expected = hmac::sign(&self.0, body);
-        aws_lc_rs::constant_time::verify_slices_are_equal(tag, &expected.as_ref()[..TAG_BYTES]).map_err(|_| BadPageToken::Forged)?;
+        aws_lc_rs::constant_time::verify_slices_are_equal(tag, &expected.as_ref()[..TAG_BYTES])
+            .map_err(|_| BadPageToken::Forged)?;
         let (made_for, place) = body.split_at_checked(FINGERPRINT_BYTES).ok_or(BadPageToken::Forged)?;
         if made_for != fingerprint(request) {
             return Err(BadPageToken::OtherRequest);

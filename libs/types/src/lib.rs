@@ -11,8 +11,8 @@ mod provider;
 mod scope;
 mod timestamp;
 
-pub use conversation_name::{BadName, ConversationName};
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use conversation_name::{BadName, ConversationName};
 pub use id::{ConversationId, EventId, KeyId, QuarantineId, RecordId, SourceId, TurnId};
 pub use organization::{OrganizationId, OrganizationIdError};
 pub use phone::normalize as normalize_phone_number;

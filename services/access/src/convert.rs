@@ -95,7 +95,8 @@ mod tests {
             scopes: vec!["conversations:delete".to_owned()],
             expires_at: Some(prost_types::Timestamp { seconds: 5, nanos: 0 }),
         };
-        let Err(Error::Invalid(problem)) = new_key("acme".parse().unwrap(), request, Timestamp::from_millis(9_000).unwrap()) else {
+        let Err(Error::Invalid(problem)) = new_key("acme".parse().unwrap(), request, Timestamp::from_millis(9_000).unwrap())
+        else {
             panic!("accepted")
         };
         let fields: Vec<&str> = problem.fields.iter().map(|bad| bad.field.as_str()).collect();

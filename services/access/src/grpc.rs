@@ -56,7 +56,9 @@ impl AccessService for Handler {
         let bound_to = ("api keys", &organization);
         let before: Option<KeyId> = match request.page_token.as_str() {
             "" => None,
-            token => Some(self.page_tokens.open(&bound_to, token).map_err(|bad| Problem::invalid_field("page_token", bad.to_string()))?),
+            token => Some(
+                self.page_tokens.open(&bound_to, token).map_err(|bad| Problem::invalid_field("page_token", bad.to_string()))?,
+            ),
         };
         let size = page_size(request.page_size)?;
         let page = self.keys.list_keys(&organization, before, size).await.map_err(Error::from)?;

@@ -137,7 +137,10 @@ impl Running {
     /// Prints the administrator key that was made at the first start, once.
     pub(crate) fn print_made_key(&self) {
         if let Some(secret) = &self.made_key {
-            println!("The first administrator key, for organization 'default'. It is not shown again:\n\n  {}\n", secret.expose());
+            println!(
+                "The first administrator key, for organization 'default'. It is not shown again:\n\n  {}\n",
+                secret.expose()
+            );
         }
     }
 

@@ -105,7 +105,8 @@ impl Client {
     }
 
     async fn deliver(&self, source: &str, provider: Provider, secret: &str, body: &'static [u8]) -> anyhow::Result<()> {
-        let mut request = self.http.post(format!("{}/v1/webhooks/{source}", self.base)).header("content-type", "application/json");
+        let mut request =
+            self.http.post(format!("{}/v1/webhooks/{source}", self.base)).header("content-type", "application/json");
         for (name, value) in sign::headers(provider, secret, body, SystemClock.now()) {
             request = request.header(name, value);
         }

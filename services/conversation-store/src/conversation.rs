@@ -1,80 +1,9 @@
 //! The record of one conversation, as plain Rust. What [`crate::fold`] makes and [`crate::convert`] writes down.
 
-use std::str::FromStr;
-
 use colloquy_events::{
-    CallSuccessful, Cost, Direction, EndStatus, JsonMap, LiveStatus, Outcome, RecordingChannel, ResolutionStatus, Sentiment,
-    Thumbs,
+    CallSuccessful, Cost, Direction, JsonMap, Outcome, RecordingChannel, ResolutionStatus, Sentiment, Status, Thumbs,
 };
 use colloquy_types::{ConversationId, Provider, Timestamp};
-
-/// Where a conversation stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Status {
-    /// Announced, not yet connected.
-    Initiated,
-    /// Running.
-    InProgress,
-    /// It took place and ended.
-    Completed,
-    /// Something technical prevented or broke it.
-    Failed,
-    /// Nobody took part on the other side.
-    Abandoned,
-}
-
-/// The text is no status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("must be one of initiated, in_progress, completed, failed, abandoned")]
-pub(crate) struct UnknownStatus;
-
-impl Status {
-    /// Every status.
-    pub(crate) const ALL: [Self; 5] = [Self::Initiated, Self::InProgress, Self::Completed, Self::Failed, Self::Abandoned];
-
-    /// Returns the word used in JSON and SQL.
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Initiated => "initiated",
-            Self::InProgress => "in_progress",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Abandoned => "abandoned",
-        }
-    }
-
-    /// Returns whether the conversation has not ended.
-    pub(crate) const fn is_live(self) -> bool {
-        matches!(self, Self::Initiated | Self::InProgress)
-    }
-}
-
-impl FromStr for Status {
-    type Err = UnknownStatus;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(UnknownStatus)
-    }
-}
-
-impl From<EndStatus> for Status {
-    fn from(status: EndStatus) -> Self {
-        match status {
-            EndStatus::Completed => Self::Completed,
-            EndStatus::Failed => Self::Failed,
-            EndStatus::Abandoned => Self::Abandoned,
-        }
-    }
-}
-
-impl From<LiveStatus> for Status {
-    fn from(status: LiveStatus) -> Self {
-        match status {
-            LiveStatus::Initiated => Self::Initiated,
-            LiveStatus::InProgress => Self::InProgress,
-        }
-    }
-}
 
 /// One conversation.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,6 +5,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use colloquy_events::Patch;
 use colloquy_events::convert::timestamp_from_pb;
 use colloquy_proto::conversation::v1 as pb;
 use colloquy_proto::conversation::v1::conversation_service_server::ConversationService;
@@ -155,13 +156,18 @@ impl ConversationService for Handler {
         let caller = Caller::of(&request);
         let organization = caller.require(Scope::ConversationsWrite)?;
         let (id, patch) = convert::patch_from_pb(request.into_inner(), &organization)?;
-        let taken = self.changes.patch(&organization, id, patch).await?;
+        // A change that changes nothing is no event.
+        let position = if patch == Patch::default() {
+            self.progress.current()
+        } else {
+            self.changes.patch(&organization, id, patch).await?.position
+        };
         let mut conversation = self.record(&organization, id).await?;
         if !caller.has(Scope::TranscriptsRead) {
             conversation.summary = None;
         }
-        let position = taken.position.0;
-        Ok(Response::new(pb::UpdateConversationResponse { conversation: Some(conversation), position }))
+        let response = pb::UpdateConversationResponse { conversation: Some(conversation), position: position.0 };
+        Ok(Response::new(response))
     }
 
     async fn list_conversation_events(

@@ -2,11 +2,10 @@
 
 use std::str::FromStr;
 
+use colloquy_events::Status;
 use colloquy_types::{OrganizationId, Provider, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-
-use crate::conversation::Status;
 
 /// Which conversations; every part narrows. Serialised, it is what a page token is bound to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]

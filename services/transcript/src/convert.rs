@@ -178,7 +178,7 @@ mod tests {
             Turn { is_final: false, ..turn(Role::Agent, "hi") },
             Turn::new(TurnId::generate(), Role::System),
         ];
-        let answer = transcript_to_pb(ConversationId::generate(), Transcript { turns, ..Transcript::default() });
+        let answer = transcript_to_pb(ConversationId::generate(), Transcript { turns, ..crate::fold::fold(&[]) });
         let seen: Vec<_> =
             answer.turns.iter().map(|turn| (turn.index, turn.start_ms, turn.end_ms, turn.timing(), turn.partial)).collect();
         assert_eq!(seen[0], (0, Some(100), Some(900), pb::Timing::Turn, false));

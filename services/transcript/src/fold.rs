@@ -4,11 +4,12 @@
 //! messages fold in microseconds. Status, language and length follow the rules by which the conversation store makes its record,
 //! so that the two never disagree.
 
-use colloquy_events::{Data, EndStatus, Ended, Event, Facts, LiveStatus, Turn, order, turn_set};
+use colloquy_events::standing::Standing;
+use colloquy_events::{Event, Facts, Status, Turn, order, turn_set};
 use colloquy_types::Timestamp;
 
 /// What was said, and what of the conversation one has to know to show it.
-#[derive(Clone, PartialEq, Debug, Default)]
+#[derive(Clone, PartialEq, Debug)]
 pub struct Transcript {
     /// Where the conversation stands.
     pub status: Status,
@@ -26,54 +27,24 @@ pub struct Transcript {
     pub turns: Vec<Turn>,
 }
 
-/// Where a conversation stands.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Status {
-    /// It has not ended.
-    Live(LiveStatus),
-    /// It has.
-    Ended(EndStatus),
-}
-
-impl Status {
-    /// Returns the word for it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Live(status) => status.as_str(),
-            Self::Ended(status) => status.as_str(),
-        }
-    }
-}
-
-impl Default for Status {
-    fn default() -> Self {
-        Self::Live(LiveStatus::Initiated)
-    }
-}
-
 /// Returns the transcript that `events`, in any order, make.
 pub fn fold(events: &[Event]) -> Transcript {
-    let mut ordered: Vec<&Event> = events.iter().filter(|event| event.data.facts().is_some()).collect();
+    let mut ordered: Vec<&Event> = events.iter().collect();
     ordered.sort_unstable_by_key(|event| order::rank(event));
-
-    let mut transcript = Transcript { turns: turn_set::resolve(events), ..Transcript::default() };
-    if events.iter().any(|event| shows_it_runs(&event.data)) {
-        transcript.status = Status::Live(LiveStatus::InProgress);
+    let standing = Standing::of(&ordered);
+    let mut transcript = Transcript {
+        status: standing.status,
+        language: None,
+        translation_language: None,
+        agent_name: None,
+        caller_name: None,
+        duration_ms: standing.duration_ms,
+        turns: turn_set::resolve(events),
+    };
+    for facts in ordered.iter().filter_map(|event| event.data.facts()) {
+        transcript.learn(facts);
     }
-    let mut started_at = None;
-    let mut ending = Ending::default();
-    for event in ordered {
-        if let Some(facts) = event.data.facts() {
-            transcript.learn(facts);
-            learn(&mut started_at, facts.started_at.as_ref());
-        }
-        if let Data::Ended(ended) = &event.data {
-            transcript.status = Status::Ended(ended.status);
-            ending.learn(ended, event.occurred_at);
-        }
-    }
-    transcript.duration_ms = ending.duration_ms(started_at);
-    place_by_the_clock(&mut transcript.turns, started_at);
+    place_by_the_clock(&mut transcript.turns, standing.started_at);
     transcript
 }
 
@@ -86,46 +57,6 @@ fn place_by_the_clock(turns: &mut [Turn], started_at: Option<Timestamp>) {
     }
     for turn in turns {
         turn.start_ms = turn.at.map(|at| at.millis_since(started_at)).filter(|millis| *millis >= 0);
-    }
-}
-
-/// Returns whether an event shows that the conversation has begun.
-pub(crate) const fn shows_it_runs(data: &Data) -> bool {
-    match data {
-        Data::Updated(update) => matches!(update.status, Some(LiveStatus::InProgress)),
-        Data::Ended(_) | Data::Patched(_) | Data::FeedbackGiven(_) | Data::ErrorRaised(_) => false,
-        _ => true,
-    }
-}
-
-/// What the ends so far say of the conversation's length.
-#[derive(Default)]
-struct Ending {
-    inferred: bool,
-    told_at: Option<Timestamp>,
-    ended_at: Option<Timestamp>,
-    duration_ms: Option<i64>,
-}
-
-impl Ending {
-    /// Adds what a later end says. Inferred ones come before all real ones, which replace them altogether.
-    fn learn(&mut self, ended: &Ended, occurred_at: Timestamp) {
-        if self.inferred && !ended.inferred {
-            *self = Self::default();
-        }
-        self.inferred = ended.inferred;
-        // Nobody knows when an inferred end happened.
-        self.told_at = (!ended.inferred).then_some(occurred_at);
-        learn(&mut self.ended_at, ended.ended_at.as_ref());
-        learn(&mut self.duration_ms, ended.duration_ms.filter(|millis| *millis >= 0).as_ref());
-    }
-
-    /// Returns how long the conversation lasted, by its start and end when nobody said it.
-    fn duration_ms(&self, started_at: Option<Timestamp>) -> Option<i64> {
-        self.duration_ms.or_else(|| {
-            let millis = self.ended_at.or(self.told_at)?.millis_since(started_at?);
-            (millis >= 0).then_some(millis)
-        })
     }
 }
 
@@ -146,7 +77,7 @@ impl Transcript {
 
 #[cfg(test)]
 mod tests {
-    use colloquy_events::{Role, Update};
+    use colloquy_events::{Data, EndStatus, Ended, LiveStatus, Role, Update};
     use colloquy_types::{ConversationId, EventId, Provider, TurnId};
     use uuid::Uuid;
 

@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
+use colloquy_events::standing::shows_it_runs;
 use colloquy_events::{Data, Event, LiveStatus, Record, Update, turn_set};
 use colloquy_types::{ConversationId, EventId, OrganizationId, Provider, Timestamp};
 use uuid::Uuid;
 
-use crate::fold::shows_it_runs;
 use crate::payload::{self, Unreadable};
 
 /// The lane of events that say nothing but that the conversation exists.

@@ -62,7 +62,7 @@ mod tests {
 
     fn transcript(language: Option<&str>, translation: Option<&str>) -> Transcript {
         let [language, translation_language] = [language, translation].map(|code| code.map(str::to_owned));
-        Transcript { language, translation_language, ..Transcript::default() }
+        Transcript { language, translation_language, ..crate::fold::fold(&[]) }
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub fn samples() -> Vec<Sample> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../payloads");
     let mut samples = Vec::new();
     for provider in [Provider::ElevenLabs, Provider::Retell, Provider::Vapi, Provider::AgentSession] {
-        let mut files: Vec<_> = std::fs::read_dir(root.join(provider.as_str())).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut files: Vec<_> =
+            std::fs::read_dir(root.join(provider.as_str())).unwrap().map(|entry| entry.unwrap().path()).collect();
         files.retain(|path| {
             let name = path.file_name().unwrap().to_string_lossy();
             name.ends_with(".json") && !name.ends_with(".headers.json")

@@ -172,7 +172,8 @@ impl Server {
 
     /// Makes an API key with the shell command, beside the running server.
     pub fn key(&self, organization: &str, scopes: &str) -> String {
-        let made: Value = serde_json::from_str(&self.keys(&["create", "--organization", organization, "--scopes", scopes, "--json"])).unwrap();
+        let made: Value =
+            serde_json::from_str(&self.keys(&["create", "--organization", organization, "--scopes", scopes, "--json"])).unwrap();
         made["key"].as_str().unwrap().to_owned()
     }
 
@@ -180,7 +181,8 @@ impl Server {
     pub fn revoke(&self, key: &str) {
         let listed = self.keys(&["list", "--json"]);
         let entry = listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let entry = entry.into_iter().find(|entry| key.starts_with(entry["prefix"].as_str().unwrap()) && entry["revoked_at"].is_null());
+        let entry =
+            entry.into_iter().find(|entry| key.starts_with(entry["prefix"].as_str().unwrap()) && entry["revoked_at"].is_null());
         self.keys(&["revoke", entry.unwrap()["key_id"].as_str().unwrap()]);
     }
 

@@ -47,8 +47,7 @@ pub trait Keys: Send + Sync {
 /// # Errors
 /// When the database cannot be opened or migrated.
 pub async fn open(url: &DatabaseUrl) -> anyhow::Result<Arc<dyn Keys>> {
-    let migrations =
-        Migrations { sqlite: sqlx::migrate!("migrations/sqlite"), postgres: sqlx::migrate!("migrations/postgres") };
+    let migrations = Migrations { sqlite: sqlx::migrate!("migrations/sqlite"), postgres: sqlx::migrate!("migrations/postgres") };
     Ok(match Database::open(url, "access", Durability::Full, &migrations).await? {
         Database::Sqlite(sqlite) => Arc::new(sqlite::SqliteKeys(sqlite)),
         Database::Postgres(pool) => Arc::new(postgres::PostgresKeys(pool)),

@@ -13,13 +13,22 @@ use crate::keyring::Keyring;
 /// The arguments of a command that talks to a server.
 pub(super) fn arguments() -> [Arg; 3] {
     [
-        Arg::new("grpc").long("grpc").value_name("URL").help("The server's gRPC address; default: the one running in the data folder"),
-        Arg::new("api-key").long("api-key").env("COLLOQUY_API_KEY").hide_env_values(true).value_name("KEY").help(
-            "API key; default: this installation's own trust, when its data folder is readable",
-        ),
-        Arg::new("data-dir").long("data-dir").env("COLLOQUY_DATA_DIR").default_value("./colloquy-data").value_name("FOLDER").help(
-            "The data folder of a server on this machine",
-        ),
+        Arg::new("grpc")
+            .long("grpc")
+            .value_name("URL")
+            .help("The server's gRPC address; default: the one running in the data folder"),
+        Arg::new("api-key")
+            .long("api-key")
+            .env("COLLOQUY_API_KEY")
+            .hide_env_values(true)
+            .value_name("KEY")
+            .help("API key; default: this installation's own trust, when its data folder is readable"),
+        Arg::new("data-dir")
+            .long("data-dir")
+            .env("COLLOQUY_DATA_DIR")
+            .default_value("./colloquy-data")
+            .value_name("FOLDER")
+            .help("The data folder of a server on this machine"),
     ]
 }
 

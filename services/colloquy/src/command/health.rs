@@ -16,18 +16,32 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) fn command() -> Command {
     Command::new("health")
         .about("Exit 0 when the addressed service is serving")
-        .arg(Arg::new("service").value_name("GRPC-SERVICE").default_value("").help(
-            "Full name, for example colloquy.log.v1.EventLogService; none means the whole server",
-        ))
-        .arg(Arg::new("grpc").long("grpc").value_name("URL").help("The server's gRPC address; default: COLLOQUY_GRPC_ADDR, else the one running in the data folder"))
-        .arg(Arg::new("data-dir").long("data-dir").env("COLLOQUY_DATA_DIR").default_value("./colloquy-data").value_name("FOLDER").help(
-            "The data folder of a server on this machine",
-        ))
+        .arg(
+            Arg::new("service")
+                .value_name("GRPC-SERVICE")
+                .default_value("")
+                .help("Full name, for example colloquy.log.v1.EventLogService; none means the whole server"),
+        )
+        .arg(
+            Arg::new("grpc")
+                .long("grpc")
+                .value_name("URL")
+                .help("The server's gRPC address; default: COLLOQUY_GRPC_ADDR, else the one running in the data folder"),
+        )
+        .arg(
+            Arg::new("data-dir")
+                .long("data-dir")
+                .env("COLLOQUY_DATA_DIR")
+                .default_value("./colloquy-data")
+                .value_name("FOLDER")
+                .help("The data folder of a server on this machine"),
+        )
 }
 
 pub(super) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let url = address(matches)?;
-    let transport = colloquy_service::transport::connect(&url).with_context(|| format!("grpc: '{url}' is not an http:// address"))?;
+    let transport =
+        colloquy_service::transport::connect(&url).with_context(|| format!("grpc: '{url}' is not an http:// address"))?;
     let service = matches.get_one::<String>("service").cloned().unwrap_or_default();
     let mut client = HealthClient::new(transport);
     let answer = tokio::time::timeout(PATIENCE, client.check(HealthCheckRequest { service: service.clone() })).await;

@@ -13,7 +13,11 @@ const PAGE: u32 = 100;
 
 pub(super) fn command() -> Command {
     let organization = || {
-        Arg::new("organization").long("organization").value_name("NAME").default_value("default").help("The organization; made if missing")
+        Arg::new("organization")
+            .long("organization")
+            .value_name("NAME")
+            .default_value("default")
+            .help("The organization; made if missing")
     };
     let json = || Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON");
     Command::new("keys")

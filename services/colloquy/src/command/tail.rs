@@ -14,8 +14,20 @@ pub(super) fn command() -> Command {
     Command::new("tail")
         .about("Follow the event log, one line an event")
         .arg(Arg::new("conversation").long("conversation").value_name("UUID").help("Only this conversation"))
-        .arg(Arg::new("kind").long("kind").value_name("KIND").action(ArgAction::Append).help("Only this kind, for example turn.added; may be repeated"))
-        .arg(Arg::new("after").long("after").value_name("POSITION").value_parser(clap::value_parser!(u64)).help("Begin after this position; 0 is the beginning; default: what happens next"))
+        .arg(
+            Arg::new("kind")
+                .long("kind")
+                .value_name("KIND")
+                .action(ArgAction::Append)
+                .help("Only this kind, for example turn.added; may be repeated"),
+        )
+        .arg(
+            Arg::new("after")
+                .long("after")
+                .value_name("POSITION")
+                .value_parser(clap::value_parser!(u64))
+                .help("Begin after this position; 0 is the beginning; default: what happens next"),
+        )
         .arg(Arg::new("until-end").long("until-end").action(ArgAction::SetTrue).help("End at the present end of the log"))
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON, with everything the event holds"))
         .args(connection::arguments())

@@ -16,7 +16,6 @@ use colloquy_service::telemetry::LogFormat;
 use colloquy_storage::DatabaseUrl;
 use url::Url;
 
-
 pub(crate) use values::{Values, arguments};
 
 /// The services, in the order they are started.

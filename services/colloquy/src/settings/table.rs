@@ -35,13 +35,21 @@ impl Setting {
 /// Every setting of `serve`, `demo`, `migrate` and `keys`.
 pub(crate) const TABLE: &[Setting] = &[
     Setting::new("data-dir", "./colloquy-data", "Folder of embedded storage, the master key and addresses.json"),
-    Setting::new("database-url", "sqlite:", "Databases: 'sqlite:' (a file a service in the data folder) or 'postgres://…' (a schema a service)"),
+    Setting::new(
+        "database-url",
+        "sqlite:",
+        "Databases: 'sqlite:' (a file a service in the data folder) or 'postgres://…' (a schema a service)",
+    ),
     Setting::secret("access-database-url", "Database of access alone"),
     Setting::secret("ingestion-database-url", "Database of ingestion alone"),
     Setting::secret("conversation-store-database-url", "Database of conversation-store alone"),
     Setting::secret("transcript-database-url", "Database of transcript alone"),
     Setting::new("log-url", "embedded:", "Event log: 'embedded:' (SQLite in the data folder)"),
-    Setting::new("objects-url", "file://", "Recordings: 'file://' (in the data folder), 'file:///folder' or 's3://bucket/prefix' with the usual AWS variables"),
+    Setting::new(
+        "objects-url",
+        "file://",
+        "Recordings: 'file://' (in the data folder), 'file:///folder' or 's3://bucket/prefix' with the usual AWS variables",
+    ),
     Setting::new("http-addr", "127.0.0.1:8080", "Address of the REST edge; port 0 picks a free one"),
     Setting::new("grpc-addr", "127.0.0.1:50051", "Address of gRPC; port 0 picks a free one"),
     Setting::new("metrics-addr", "127.0.0.1:9464", "Address of Prometheus metrics at /metrics; port 0 picks a free one"),
@@ -50,12 +58,26 @@ pub(crate) const TABLE: &[Setting] = &[
     Setting::optional("ingestion-url", "Address of ingestion when it runs elsewhere"),
     Setting::optional("transcript-url", "Address of transcript when it runs elsewhere"),
     Setting::optional("public-url", "How providers reach the edge, for webhook URLs; default: the address the edge listens on"),
-    Setting::secret("bootstrap-api-key", "First administrator key, for organization 'default'; default: one is made and printed once"),
-    Setting::secret("master-key", "32 bytes in hex or base64 that protect secrets and cursors; default: made and kept in the data folder. Every process of an installation needs the same"),
-    Setting::new("outbound-allow-networks", "", "CIDRs, separated by commas, that outbound requests may reach although they are loopback, private, link-local or metadata addresses"),
+    Setting::secret(
+        "bootstrap-api-key",
+        "First administrator key, for organization 'default'; default: one is made and printed once",
+    ),
+    Setting::secret(
+        "master-key",
+        "32 bytes in hex or base64 that protect secrets and cursors; default: made and kept in the data folder. Every process of an installation needs the same",
+    ),
+    Setting::new(
+        "outbound-allow-networks",
+        "",
+        "CIDRs, separated by commas, that outbound requests may reach although they are loopback, private, link-local or metadata addresses",
+    ),
     Setting::new("log-format", "text", "Log lines: 'text' or 'json'"),
     Setting::new("shutdown-grace-seconds", "20", "How long open requests may take to finish after SIGTERM"),
-    Setting::new("stuck-after-seconds", "21600", "A conversation without any delivery for this long is closed as failed, unknown_end"),
+    Setting::new(
+        "stuck-after-seconds",
+        "21600",
+        "A conversation without any delivery for this long is closed as failed, unknown_end",
+    ),
     Setting::new("max-webhook-mib", "8", "Largest webhook body in MiB"),
     Setting::new("max-audio-webhook-mib", "128", "Largest webhook body in MiB for sources that carry audio"),
 ];

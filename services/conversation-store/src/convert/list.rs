@@ -1,12 +1,11 @@
 //! Reading what list a caller wants.
 
 use colloquy_events::convert::timestamp_from_pb;
-use colloquy_events::{CallSuccessful, ResolutionStatus, Sentiment};
+use colloquy_events::{CallSuccessful, ResolutionStatus, Sentiment, Status};
 use colloquy_proto::conversation::v1 as pb;
 use colloquy_service::{FieldErrors, Problem};
 use colloquy_types::{Timestamp, normalize_phone_number};
 
-use crate::conversation::Status;
 use crate::list::{self, Column, Filter, Sort};
 
 /// How many conversations a page has when the caller does not say.

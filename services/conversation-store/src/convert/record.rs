@@ -1,7 +1,7 @@
 //! The record of a conversation as `colloquy.conversation.v1.Conversation`: what is served is also what is kept.
 
 use colloquy_events::convert::timestamp_to_pb;
-use colloquy_events::{JsonMap, Outcome, RecordingChannel};
+use colloquy_events::{JsonMap, Outcome, RecordingChannel, Status};
 use colloquy_proto::conversation::v1 as pb;
 use colloquy_storage::StoreError;
 use colloquy_types::{ConversationId, OrganizationId};
@@ -9,9 +9,7 @@ use prost::Message;
 use serde_json::Value;
 
 use crate::compression;
-use crate::conversation::{
-    Analytics, Conversation, Feedback, Recording, RecordingPlace, Session, Status, Technical, TechnicalError,
-};
+use crate::conversation::{Analytics, Conversation, Feedback, Recording, RecordingPlace, Session, Technical, TechnicalError};
 
 /// Returns the bytes a record is kept as. Its ids are in its key, and not repeated.
 pub(crate) fn encode(conversation: &Conversation) -> Vec<u8> {

@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 
 use colloquy_events::{Direction, Facts, JsonMap};
-use colloquy_types::Timestamp;
 
 use super::{merge, set};
 use crate::conversation::Agent;
@@ -24,7 +23,6 @@ pub(super) struct Known {
     pub(super) thread_id: Option<String>,
     pub(super) language: Option<String>,
     pub(super) translation_language: Option<String>,
-    pub(super) started_at: Option<Timestamp>,
     pub(super) tags: Vec<String>,
     tags_seen: HashSet<String>,
     pub(super) metadata: JsonMap,
@@ -47,7 +45,6 @@ impl Known {
         set(&mut self.thread_id, &facts.thread_id);
         set(&mut self.language, &facts.language);
         set(&mut self.translation_language, &facts.translation_language);
-        set(&mut self.started_at, &facts.started_at);
         set(&mut self.voice_platform, &facts.voice_platform);
         self.tag(&facts.tags);
         merge(&mut self.metadata, facts.metadata.as_ref());

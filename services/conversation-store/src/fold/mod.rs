@@ -16,16 +16,15 @@ mod tests;
 
 use std::collections::HashMap;
 
-use colloquy_events::{
-    Change, Data, Event, Feedback as FeedbackEvent, JsonMap, LiveStatus, Patch, TransferState, order, turn_set,
-};
+use colloquy_events::standing::Standing;
+use colloquy_events::{Change, Data, Event, Feedback as FeedbackEvent, JsonMap, Patch, TransferState, order, turn_set};
 use colloquy_types::Timestamp;
 use serde_json::Value;
 
 use self::analysis::Judgement;
 use self::ending::Ending;
 use self::facts::Known;
-use crate::conversation::{Conversation, Feedback, Status, Technical, TechnicalError};
+use crate::conversation::{Conversation, Feedback, Technical, TechnicalError};
 
 /// Returns the record that `events`, all of one conversation and in any order, amount to; `None` when there are none.
 pub(crate) fn fold(events: &[Event]) -> Option<Conversation> {
@@ -46,7 +45,7 @@ pub(crate) fn fold(events: &[Event]) -> Option<Conversation> {
             known.learn(facts);
         }
         match &event.data {
-            Data::Ended(ended) => ending.learn(ended, event.occurred_at),
+            Data::Ended(ended) => ending.learn(ended),
             Data::Analyzed(analysis) => judgement.learn(analysis),
             Data::Patched(patch) => apply_patch(&mut known, patch),
             Data::TransferUpdated(transfer) => {
@@ -63,9 +62,7 @@ pub(crate) fn fold(events: &[Event]) -> Option<Conversation> {
         }
     }
 
-    let status = ending.status().unwrap_or_else(|| live_status(&ordered));
-    let started_at = known.started_at;
-    let (ended_at, duration_ms) = ending.times(started_at);
+    let Standing { status, started_at, ended_at, duration_ms } = Standing::of(&ordered);
     let agent = known.agent();
     let sessions = sessions::fold(&ordered).unwrap_or_else(|| {
         let reason = ending.end_reason.clone();
@@ -167,16 +164,6 @@ fn merge_patch(target: &mut JsonMap, patch: &JsonMap) {
 
 fn rated(given: &FeedbackEvent, at: Timestamp) -> Feedback {
     Feedback { rating: given.rating, thumbs: given.thumbs, comment: given.comment.clone(), at }
-}
-
-/// Returns where a conversation stands that has not ended: it runs as soon as anything says that it does.
-fn live_status(ordered: &[&Event]) -> Status {
-    let runs = ordered.iter().any(|event| match &event.data {
-        Data::Updated(update) => update.status == Some(LiveStatus::InProgress),
-        Data::Ended(_) | Data::Patched(_) | Data::FeedbackGiven(_) | Data::ErrorRaised(_) => false,
-        _ => true,
-    });
-    if runs { Status::InProgress } else { Status::Initiated }
 }
 
 /// Returns when a conversation was first seen: the earliest time of the events that are part of its course, or of whatever else

@@ -1,6 +1,6 @@
 use colloquy_events::{
-    Analysis, Authority, CallSuccessful, Cost, EndStatus, Ended, ErrorRaised, Facts, Feedback, Outcome, Recording,
-    RecordingChannel, ResolutionStatus, Role, Session, SessionEnd, Transfer, Turn, Update,
+    Analysis, Authority, CallSuccessful, Cost, EndStatus, Ended, ErrorRaised, Facts, Feedback, LiveStatus, Outcome, Recording,
+    RecordingChannel, ResolutionStatus, Role, Session, SessionEnd, Status, Transfer, Turn, Update,
 };
 use colloquy_types::{ConversationId, EventId, Provider, TurnId};
 use proptest::prelude::*;

@@ -2,8 +2,6 @@
 
 mod agents;
 mod apply;
-#[cfg(test)]
-mod bench;
 mod columns;
 #[cfg(test)]
 mod conformance;

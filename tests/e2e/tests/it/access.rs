@@ -61,8 +61,14 @@ async fn routes(server: &Server) -> Vec<Route> {
         route(Method::DELETE, format!("/v1/sources/{source}"), None, "admin", true),
         route(get, "/v1/quarantine".to_owned(), None, "admin", false),
         route(post.clone(), format!("/v1/quarantine/{quarantined}/retry"), None, "admin", true),
-        route(post, "/v1/events".to_owned(), Some(json!({"events": [{"event_id": "z", "conversation_id": "c",
-            "type": "turn.added", "data": {"role": "user", "text": "x"}}]})), "events:write", false),
+        route(
+            post,
+            "/v1/events".to_owned(),
+            Some(json!({"events": [{"event_id": "z", "conversation_id": "c",
+            "type": "turn.added", "data": {"role": "user", "text": "x"}}]})),
+            "events:write",
+            false,
+        ),
     ]);
     routes
 }
@@ -106,7 +112,13 @@ async fn every_route_keeps_strangers_out() {
         // Nothing above may have changed or removed anything; now each works for its owner. Deleting comes last of its kind.
         for route in &routes {
             let key = server.key("default", route.scope);
-            assert!(answer(&server, route, Some(&key)).await.is_success(), "{} {} with {}", route.method, route.path, route.scope);
+            assert!(
+                answer(&server, route, Some(&key)).await.is_success(),
+                "{} {} with {}",
+                route.method,
+                route.path,
+                route.scope
+            );
         }
     }
 }
@@ -131,7 +143,8 @@ async fn without_transcripts_the_record_has_no_words_and_no_summary() {
 async fn a_revoked_key_stops_working_within_seconds() {
     let server = Server::start(Engine::Sqlite).await;
     let key = server.key("default", "conversations:read");
-    let get = || async { server.anonymous(Method::GET, "/v1/conversations").header("x-api-key", &key).send().await.unwrap().status() };
+    let get =
+        || async { server.anonymous(Method::GET, "/v1/conversations").header("x-api-key", &key).send().await.unwrap().status() };
     assert_eq!(get().await, StatusCode::OK);
     server.revoke(&key);
     let started = std::time::Instant::now();

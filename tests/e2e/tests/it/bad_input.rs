@@ -82,7 +82,9 @@ async fn a_body_over_the_limit_is_refused_and_one_under_it_is_not_kept_in_memory
     // 60 MiB of audio, base64 in JSON, as the provider sends it.
     let elevenlabs = server.source(Provider::ElevenLabs).await;
     let audio = "SUQz".repeat(20 << 20 >> 2 << 2);
-    let body = format!(r#"{{"type": "post_call_audio", "event_timestamp": 1772463645, "data": {{"agent_id": "a", "conversation_id": "conv_big", "full_audio": "{audio}"}}}}"#);
+    let body = format!(
+        r#"{{"type": "post_call_audio", "event_timestamp": 1772463645, "data": {{"agent_id": "a", "conversation_id": "conv_big", "full_audio": "{audio}"}}}}"#
+    );
     let before = peak_memory(server.pid());
     let answer = server.deliver(&elevenlabs, body.as_bytes()).await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK, "{}", answer.text().await.unwrap());
@@ -147,7 +149,9 @@ async fn every_bad_request_is_a_problem_that_names_the_fault() {
         assert!(status.is_client_error(), "{id}: {status}");
     }
     for (what, body) in rubbish() {
-        for (method, path) in [(Method::POST, "/v1/events"), (Method::POST, "/v1/sources"), (Method::PATCH, &*format!("/v1/conversations/{id}"))] {
+        for (method, path) in
+            [(Method::POST, "/v1/events"), (Method::POST, "/v1/sources"), (Method::PATCH, &*format!("/v1/conversations/{id}"))]
+        {
             let request = server.request(method, path).header("content-type", "application/json").body(body.clone());
             let answer = request.send().await.unwrap();
             assert!(answer.status().is_client_error(), "{path}: {what}: {}", answer.status());

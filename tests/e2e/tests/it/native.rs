@@ -98,7 +98,8 @@ async fn people_change_tags_metadata_and_owners_and_rate() {
         assert_eq!(record["analytics"]["satisfaction_source"], "caller");
 
         let history = server.get(&format!("{path}/events")).await;
-        let kinds: Vec<&str> = history["events"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap()).collect();
+        let kinds: Vec<&str> =
+            history["events"].as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap()).collect();
         for kind in ["conversation.started", "conversation.ended", "conversation.patched", "feedback.given"] {
             assert!(kinds.contains(&kind), "{kinds:?}");
         }
@@ -115,7 +116,8 @@ async fn an_uploaded_recording_comes_back() {
     server.get(&format!("/v1/conversations/{id}?min_position={}", written["position"])).await;
     let path = format!("/v1/conversations/{id}/audio");
     let bytes: Vec<u8> = b"ID3".iter().copied().chain((0..3_000_000_u32).map(|at| (at % 251) as u8)).collect();
-    let stored = server.request(Method::PUT, &path).header("content-type", "audio/mpeg").body(bytes.clone()).send().await.unwrap();
+    let stored =
+        server.request(Method::PUT, &path).header("content-type", "audio/mpeg").body(bytes.clone()).send().await.unwrap();
     assert!(stored.status().is_success(), "{}", stored.text().await.unwrap());
     let answer = server.request(Method::GET, &path).send().await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);

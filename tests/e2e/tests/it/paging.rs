@@ -31,7 +31,9 @@ async fn walk(server: &Server, query: &str) -> Vec<String> {
     let mut cursor = String::new();
     loop {
         let page = server.get(&format!("/v1/conversations?page_size=7{query}{cursor}")).await;
-        walked.extend(page["conversations"].as_array().unwrap().iter().map(|one| one["conversation_id"].as_str().unwrap().to_owned()));
+        walked.extend(
+            page["conversations"].as_array().unwrap().iter().map(|one| one["conversation_id"].as_str().unwrap().to_owned()),
+        );
         assert_eq!(page["has_more"], json!(page["cursor"].is_string()));
         match page["cursor"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
@@ -64,7 +66,15 @@ async fn a_walk_neither_repeats_nor_skips_while_conversations_come_and_change() 
                 }
             }
         });
-        for sort in ["created_at", "-created_at", "duration_seconds", "-duration_seconds", "turn_count", "-turn_count", "-satisfaction_score"] {
+        for sort in [
+            "created_at",
+            "-created_at",
+            "duration_seconds",
+            "-duration_seconds",
+            "turn_count",
+            "-turn_count",
+            "-satisfaction_score",
+        ] {
             let walked = walk(&server, &format!("&sort={sort}")).await;
             let unique: HashSet<&String> = walked.iter().collect();
             assert_eq!(unique.len(), walked.len(), "{shown} {sort}: repeated");
@@ -122,15 +132,30 @@ async fn every_filter_narrows_and_all_of_them_combine() {
         ]});
         let written = server.post("/v1/events", &rich).await;
         let filters = [
-            "agent_id=a1", "client_id=c1", "user_id=u1", "caller=%2B1%20(202)%20555-0123", "channel=phone", "status=completed",
-            "call_successful=success", "resolution_status=resolved", "outcome=booked", "sentiment=positive", "language=en",
-            "topic=billing", "tag=green&tag=red", "call_start_after_unix=1772463600", "started_after=2026-03-02T15:00:00Z",
-            "duration_min_seconds=60", "duration_max_seconds=60",
+            "agent_id=a1",
+            "client_id=c1",
+            "user_id=u1",
+            "caller=%2B1%20(202)%20555-0123",
+            "channel=phone",
+            "status=completed",
+            "call_successful=success",
+            "resolution_status=resolved",
+            "outcome=booked",
+            "sentiment=positive",
+            "language=en",
+            "topic=billing",
+            "tag=green&tag=red",
+            "call_start_after_unix=1772463600",
+            "started_after=2026-03-02T15:00:00Z",
+            "duration_min_seconds=60",
+            "duration_max_seconds=60",
         ];
         for filter in filters.iter().copied().chain([&*filters.join("&")]) {
-            let path = format!("/v1/conversations?provider=native&include_total=true&min_position={}&{filter}", written["position"]);
+            let path =
+                format!("/v1/conversations?provider=native&include_total=true&min_position={}&{filter}", written["position"]);
             let page = server.get(&path).await;
-            let found: Vec<&str> = page["conversations"].as_array().unwrap().iter().map(|one| one["conversation_id"].as_str().unwrap()).collect();
+            let found: Vec<&str> =
+                page["conversations"].as_array().unwrap().iter().map(|one| one["conversation_id"].as_str().unwrap()).collect();
             assert_eq!(found, [&one], "{filter}");
             assert_eq!(page["total"], 1, "{filter}");
         }

@@ -25,7 +25,13 @@ async fn nothing_anybody_said_reaches_a_log_or_a_metric() {
     let caller = NUMBER.replace('+', "%2B");
     assert_eq!(server.get(&format!("/v1/conversations?caller={caller}")).await["conversations"].as_array().unwrap().len(), 1);
     // Refusals repeat what was sent, to its sender and nobody else.
-    let bad = server.request(Method::POST, "/v1/events").header("content-type", "application/json").body(format!("{{\"{WORDS}\": \"{MAIL}\"")).send().await.unwrap();
+    let bad = server
+        .request(Method::POST, "/v1/events")
+        .header("content-type", "application/json")
+        .body(format!("{{\"{WORDS}\": \"{MAIL}\""))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(bad.status(), 400);
     let source = server.source(Provider::Vapi).await;
     server.deliver(&source, format!("{{\"message\": {{\"type\": \"{WORDS}\", \"x\": \"{MAIL}\"}}}}").as_bytes()).await.unwrap();

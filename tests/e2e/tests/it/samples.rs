@@ -76,7 +76,8 @@ async fn every_sample_becomes_the_conversation_it_should() {
 
         let record = server.get("/v1/conversations/agent_session:19c9d7e7-f504-4312-8e2b-96a7b8c9daeb").await;
         assert_eq!(record["thread_id"], "91415f6e-7d8c-4b9a-8ca3-1e2f30415263");
-        let roles: Vec<&str> = record["transcript"].as_array().unwrap().iter().map(|turn| turn["role"].as_str().unwrap()).collect();
+        let roles: Vec<&str> =
+            record["transcript"].as_array().unwrap().iter().map(|turn| turn["role"].as_str().unwrap()).collect();
         assert_eq!(roles, ["user", "agent", "user", "agent", "human_agent"]);
         // The two last are both from the organization's side, but not from one speaker.
         assert_eq!(record["turn_count"], 5);
