@@ -17,8 +17,8 @@ pub enum Durability {
     Lazy,
 }
 
-/// How many connections read at once.
-const READERS: u32 = 4;
+/// How much of the file each connection keeps in memory, in KiB (negative by SQLite's convention).
+const CACHE: &str = "-4096";
 /// How long a reader waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The write-ahead log shrinks to this after a checkpoint, in bytes.
@@ -53,7 +53,7 @@ impl Sqlite {
             .busy_timeout(Duration::from_secs(5))
             .statement_cache_capacity(256)
             .pragma("journal_size_limit", JOURNAL_SIZE_LIMIT)
-            .pragma("cache_size", "-4096")
+            .pragma("cache_size", CACHE)
             .pragma("temp_store", "memory")
             // What is deleted is overwritten: an erased conversation must not survive in free pages.
             .pragma("secure_delete", "on")
@@ -61,7 +61,8 @@ impl Sqlite {
         let writer = SqlitePoolOptions::new().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
         let writer = writer.connect_with(options.clone()).await.with_context(|| format!("cannot open {}", path.display()))?;
         migrate(path, &writer, migrations).await?;
-        let readers = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(ACQUIRE_TIMEOUT).max_lifetime(None);
+        let readers =
+            SqlitePoolOptions::new().max_connections(readers_at_once()).acquire_timeout(ACQUIRE_TIMEOUT).max_lifetime(None);
         let readers = readers.connect_with(options.read_only(true)).await.context("cannot open a reader")?;
         Ok(Self { writer, readers })
     }
@@ -81,6 +82,11 @@ impl Sqlite {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// Returns how many connections read at once: reading is work for a processor, since what is read often is in memory.
+fn readers_at_once() -> u32 {
+    std::thread::available_parallelism().map_or(3, |cpus| u32::try_from(cpus.get()).unwrap_or(8).clamp(3, 8))
 }
 
 /// Migrates under a lock on a file beside the database: SQLite's own migration lock does nothing, and `colloquy keys` may run

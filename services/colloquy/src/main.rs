@@ -8,9 +8,6 @@ mod settings;
 
 use std::process::ExitCode;
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     // Several libraries bring TLS; all of them use this one provider.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
