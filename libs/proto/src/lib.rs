@@ -20,6 +20,13 @@ pub mod access {
     }
 }
 
+/// Not served yet: the contract its service will keep.
+pub mod analytics {
+    pub mod v1 {
+        tonic::include_proto!("colloquy.analytics.v1");
+    }
+}
+
 pub mod conversation {
     pub mod v1 {
         tonic::include_proto!("colloquy.conversation.v1");
@@ -35,6 +42,13 @@ pub mod ingestion {
 pub mod log {
     pub mod v1 {
         tonic::include_proto!("colloquy.log.v1");
+    }
+}
+
+/// Not served yet: the contract its service will keep.
+pub mod notification {
+    pub mod v1 {
+        tonic::include_proto!("colloquy.notification.v1");
     }
 }
 

@@ -72,7 +72,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
 #[derive(Clone)]
 pub struct Health(HealthReporter);
 
-/// Returns health, and a router with `grpc.health.v1` and reflection (v1) over every descriptor.
+/// Returns health, and a router with `grpc.health.v1` and reflection (v1), both for the services named.
 ///
 /// # Errors
 /// When the embedded descriptors cannot be read.
@@ -82,11 +82,13 @@ pub async fn health_and_reflection(names: &[&'static str]) -> anyhow::Result<(He
         reporter.set_service_status(*name, ServingStatus::NotServing).await;
     }
     reporter.set_service_status("", ServingStatus::NotServing).await;
-    let reflection = tonic_reflection::server::Builder::configure()
+    let descriptors = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(colloquy_proto::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-        .context("reflection")?;
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    // Only what is served is listed: this process may hold some services, and contracts may come before their services.
+    let listed = names.iter().chain(&["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"]);
+    let reflection =
+        listed.fold(descriptors, |builder, name| builder.with_service_name(*name)).build_v1().context("reflection")?;
     let routes = tonic::service::Routes::new(health).add_service(reflection);
     Ok((Health(reporter), routes.into_axum_router()))
 }

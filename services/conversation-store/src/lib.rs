@@ -1,6 +1,6 @@
 //! Conversation-store: what is known of every conversation, in one shape, whoever sent it.
 //!
-//! A reader of the event log. It keeps the events of every conversation, folds them into a record ([`fold`]), and serves records,
+//! A reader of the event log. It keeps the events of every conversation, folds them into a record (`fold`), and serves records,
 //! lists, histories and agents; what people change comes back to it through the log like everything else.
 
 mod changes;

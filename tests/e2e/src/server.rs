@@ -43,8 +43,7 @@ pub struct Server {
     pub base: String,
     /// Where gRPC is.
     pub grpc: String,
-    /// Where metrics are.
-    pub metrics: String,
+    metrics: String,
     http: reqwest::Client,
 }
 
@@ -92,14 +91,14 @@ impl Server {
     }
 
     /// Sends SIGTERM and returns whether the server ended well within the limit.
-    pub fn terminate(&mut self, limit: Duration) -> bool {
+    pub async fn terminate(&mut self, limit: Duration) -> bool {
         assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
         let started = Instant::now();
         while started.elapsed() < limit {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status.success();
             }
-            std::thread::sleep(Duration::from_millis(10));
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         false
     }
@@ -159,6 +158,11 @@ impl Server {
         let text = answer.text().await.unwrap();
         assert_eq!(status, StatusCode::OK, "{path}: {text}");
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
+    }
+
+    /// Gets the metrics as Prometheus text.
+    pub async fn metrics_text(&self) -> String {
+        self.http.get(format!("{}/metrics", self.metrics)).send().await.unwrap().text().await.unwrap()
     }
 
     /// Posts JSON that must be taken.

@@ -29,7 +29,7 @@ fn turn(conversation: Uuid, index: u64) -> Value {
     json!({
         "event_id": Uuid::now_v7(), "conversation_id": conversation, "type": "turn.added",
         "data": {
-            "index": index, "role": if index % 2 == 0 { "agent" } else { "user" }, "text": WORDS[index as usize % WORDS.len()],
+            "index": index, "role": if index.is_multiple_of(2) { "agent" } else { "user" }, "text": WORDS[index as usize % WORDS.len()],
             "start_ms": index * 4_000, "end_ms": index * 4_000 + 3_500,
         },
     })
@@ -127,7 +127,7 @@ pub(crate) async fn webhooks(server: &Server, seconds: u64) {
     for index in 0..TURNS_PER_CONVERSATION {
         let mut turn = spoken.clone();
         turn["message"] = json!(WORDS[index as usize % WORDS.len()]);
-        turn["role"] = json!(if index % 2 == 0 { "agent" } else { "user" });
+        turn["role"] = json!(if index.is_multiple_of(2) { "agent" } else { "user" });
         turn["time_in_call_secs"] = json!(index * 4);
         turns.push(turn);
     }

@@ -19,10 +19,10 @@ fn started(id: &str, at: u32) -> Value {
 fn moved(id: &str, step: u32) -> [Value; 2] {
     [
         json!({"event_id": format!("{id}-t{step}"), "conversation_id": id, "type": "turn.added",
-               "data": {"role": if step % 2 == 0 { "user" } else { "agent" }, "text": "x", "index": step}}),
+               "data": {"role": if step.is_multiple_of(2) { "user" } else { "agent" }, "text": "x", "index": step}}),
         json!({"event_id": format!("{id}-e{step}"), "conversation_id": id, "type": "conversation.ended",
                "occurred_at": format!("2026-03-03T00:00:{:02}Z", step % 60),
-               "data": {"status": if step % 2 == 0 { "completed" } else { "failed" }, "duration_seconds": step * 7 % 100}}),
+               "data": {"status": if step.is_multiple_of(2) { "completed" } else { "failed" }, "duration_seconds": step * 7 % 100}}),
     ]
 }
 

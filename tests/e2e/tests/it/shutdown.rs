@@ -19,7 +19,7 @@ async fn a_server_stops_within_its_grace_period_even_with_a_stream_open() {
     request.metadata_mut().insert("x-api-key", server.key("default", "admin").parse().unwrap());
     let mut events = log.tail(request).await.unwrap().into_inner();
     assert!(events.message().await.unwrap().is_some());
-    assert!(server.terminate(Duration::from_secs(8)), "{}", server.log());
+    assert!(server.terminate(Duration::from_secs(8)).await, "{}", server.log());
     assert!(!server.data_dir().join("addresses.json").exists());
 }
 
@@ -43,6 +43,6 @@ async fn health_and_reflection_answer_for_every_service() {
         let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap().into_inner();
         assert_eq!(answer.status().as_str_name(), "SERVING", "{service}");
     }
-    let metrics = reqwest::get(format!("{}/metrics", server.metrics)).await.unwrap().text().await.unwrap();
+    let metrics = server.metrics_text().await;
     assert!(metrics.contains("colloquy_grpc_request_duration_seconds"), "{metrics}");
 }
