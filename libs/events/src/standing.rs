@@ -137,7 +137,7 @@ mod tests {
     fn a_conversation_is_only_announced_until_something_shows_that_it_runs() {
         assert_eq!(standing(&[]).status, Status::Initiated);
         let feedback = event(1, Data::FeedbackGiven(crate::Feedback::default()));
-        assert_eq!(standing(&[feedback.clone()]).status, Status::Initiated);
+        assert_eq!(standing(std::slice::from_ref(&feedback)).status, Status::Initiated);
         let turn = event(2, Data::TranscriptUpdated { turns: Vec::new() });
         assert_eq!(standing(&[feedback, turn]).status, Status::InProgress);
     }

@@ -1,6 +1,6 @@
 //! What an event says, as bytes: compact, since most of a transcript's disk is this.
 //!
-//! One byte says how the rest is written: [`PLAIN`], or [`ZSTD`] with the length of the plain form before it. The plain form is
+//! One byte says how the rest is written: `PLAIN`, or `ZSTD` with the length of the plain form before it. The plain form is
 //! a protobuf message of its own rather than the wire's: ids are 16 bytes, not 36 characters, roles are numbers, and of
 //! lifecycle events only what a transcript needs is there. Field numbers are never used for something else.
 
