@@ -190,11 +190,16 @@ impl Server {
         self.keys(&["revoke", entry.unwrap()["key_id"].as_str().unwrap()]);
     }
 
-    fn keys(&self, arguments: &[&str]) -> String {
+    /// Returns a shell command of the program, beside the running server.
+    pub fn run(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
-        command.arg("keys").args(arguments);
+        command.args(arguments);
         environment(&mut command, self.folder.path(), &self.engine, &self.settings);
-        let output = command.output().unwrap();
+        command
+    }
+
+    fn keys(&self, arguments: &[&str]) -> String {
+        let output = self.run(&["keys"]).args(arguments).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }

@@ -1,5 +1,7 @@
 //! `colloquy tail`: follow the event log in the terminal, one line an event.
 
+use std::io::{ErrorKind, Write};
+
 use anyhow::{Context, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use colloquy_events::convert::timestamp_from_pb;
@@ -49,7 +51,12 @@ pub(super) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => return Ok(()),
             next = events.message() => match next {
-                Ok(Some(event)) => println!("{}", line(event, matches.get_flag("json"))?),
+                Ok(Some(event)) => match writeln!(std::io::stdout(), "{}", line(event, matches.get_flag("json"))?) {
+                    Ok(()) => {}
+                    // Whoever read the lines has seen enough, as `head` does.
+                    Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+                    Err(error) => return Err(error).context("cannot print"),
+                },
                 Ok(None) => return Ok(()),
                 Err(status) => bail!("the stream ended: {}", status.message()),
             },

@@ -9,4 +9,5 @@ mod native;
 mod paging;
 mod privacy;
 mod samples;
+mod shell;
 mod shutdown;
