@@ -46,7 +46,8 @@ async fn main() {
     writes::native_batches(&server, options.turns).await;
     space::report(&server, options.turns, idle);
     reads::transcript(&server).await;
-    writes::single_turns(&server, options.seconds).await;
+    writes::single_turns(&server, options.seconds, Some(3_000)).await;
+    writes::single_turns(&server, options.seconds, None).await;
     writes::webhooks(&server, options.seconds).await;
     drop(server);
 

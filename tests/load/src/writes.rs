@@ -90,14 +90,22 @@ async fn readable(server: &Server, position: u64) {
     panic!("position {position} is not readable");
 }
 
-/// Sends one turn a request, each answered once it is durable.
-pub(crate) async fn single_turns(server: &Server, seconds: u64) {
+/// Sends one turn a request, each answered once it is durable: as fast as they are answered, or `per_second`.
+pub(crate) async fn single_turns(server: &Server, seconds: u64, per_second: Option<u32>) {
     let until = Instant::now() + Duration::from_secs(seconds);
     let refused = AtomicU64::new(0);
-    let clients = (0..SINGLE_CLIENTS).map(|_| async {
+    let pace = per_second.map(|rate| Duration::from_secs(1) * SINGLE_CLIENTS as u32 / rate);
+    let refused = &refused;
+    let clients = (0..SINGLE_CLIENTS).map(|number| async move {
         let mut latencies = Latencies::default();
         let (mut conversation, mut index) = (Uuid::now_v7(), 0);
+        // Spread over the first interval, as requests of strangers are.
+        let mut next = Instant::now() + pace.unwrap_or_default() * number as u32 / SINGLE_CLIENTS as u32;
         while Instant::now() < until {
+            if let Some(pace) = pace {
+                tokio::time::sleep_until(next.into()).await;
+                next += pace;
+            }
             let body = json!({"events": [turn(conversation, index)]});
             let started = Instant::now();
             let answer = server.request(Method::POST, "/v1/events").json(&body).send().await.unwrap();
@@ -113,7 +121,11 @@ pub(crate) async fn single_turns(server: &Server, seconds: u64) {
         }
         latencies
     });
-    report("one turn a request, 64 connections", clients, seconds, &refused).await;
+    let what = match per_second {
+        None => "one turn a request, 64 connections, as fast as answered".to_owned(),
+        Some(rate) => format!("one turn a request, 64 connections, {rate}/s asked for"),
+    };
+    report(&what, clients, seconds, refused).await;
 }
 
 /// Sends post-call webhooks, each of a call of its own, and waits until the last one can be read.

@@ -1,6 +1,7 @@
 //! Where organizations and keys are kept.
 
 mod postgres;
+mod queries;
 mod sqlite;
 
 #[cfg(test)]
