@@ -37,11 +37,7 @@ struct Options {
 #[tokio::main]
 async fn main() {
     let options = Options::parse();
-    let engine = match options.engine.as_str() {
-        "sqlite" => Engine::Sqlite,
-        _ => Engine::Postgres(colloquy_testkit::postgres::database_url().await.expect("COLLOQUY_TEST_POSTGRES_URL is set")),
-    };
-    let server = Server::start(engine.clone()).await;
+    let server = Server::start(engine(&options.engine).await).await;
     let idle = space::memory_kib(&server);
     writes::native_batches(&server, options.turns).await;
     space::report(&server, options.turns, idle);
@@ -51,6 +47,14 @@ async fn main() {
     writes::webhooks(&server, options.seconds).await;
     drop(server);
 
-    let server = Server::start(engine).await;
+    let server = Server::start(engine(&options.engine).await).await;
     reads::lists(&server, options.conversations).await;
+}
+
+/// Returns an engine with nothing in it.
+async fn engine(name: &str) -> Engine {
+    match name {
+        "sqlite" => Engine::Sqlite,
+        _ => Engine::Postgres(colloquy_testkit::postgres::database_url().await.expect("COLLOQUY_TEST_POSTGRES_URL is set")),
+    }
 }

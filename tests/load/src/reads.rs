@@ -71,8 +71,7 @@ async fn fill(server: &Server, from: u64, to: u64) {
         position = written["position"].clone();
         next = end;
     }
-    let path = format!("/v1/conversations?page_size=1&min_position={position}");
-    server.eventually(&path, |_| true).await;
+    crate::writes::readable(server, position.as_u64().unwrap()).await;
     println!("filled {} conversations in {:.1} s", to - from, started.elapsed().as_secs_f64());
 }
 

@@ -69,11 +69,11 @@ pub(crate) async fn native_batches(server: &Server, turns: u64) {
 }
 
 /// Waits until both readers have read `position`.
-async fn readable(server: &Server, position: u64) {
+pub(crate) async fn readable(server: &Server, position: u64) {
     let list = format!("/v1/conversations?page_size=1&min_position={position}");
     let started = Instant::now();
     let mut first = String::new();
-    while started.elapsed() < Duration::from_secs(300) {
+    while started.elapsed() < Duration::from_secs(600) {
         let answer = server.request(Method::GET, &list).send().await.unwrap();
         if answer.status().is_success() {
             let page: Value = answer.json().await.unwrap();
@@ -81,7 +81,7 @@ async fn readable(server: &Server, position: u64) {
             break;
         }
     }
-    while started.elapsed() < Duration::from_secs(300) {
+    while started.elapsed() < Duration::from_secs(600) {
         let path = format!("/v1/conversations/{first}/transcript?min_position={position}");
         if server.request(Method::GET, &path).send().await.unwrap().status().is_success() {
             return;
