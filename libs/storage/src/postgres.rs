@@ -9,6 +9,9 @@ use sqlx::{AssertSqlSafe, Connection, PgPool};
 
 /// How many connections one service of one process holds at most.
 const MAX_CONNECTIONS: u32 = 16;
+/// A connection that was idle for longer is asked whether it still works before it is used again. One used just now is not: a
+/// round trip before every query would be most of a short query's time.
+const UNPROVEN_AFTER: Duration = Duration::from_secs(1);
 /// How long a query waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -29,6 +32,15 @@ pub(crate) async fn open(url: &str, schema: &str, migrations: &Migrator) -> anyh
     let pool = PgPoolOptions::new()
         .max_connections(MAX_CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > UNPROVEN_AFTER {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_with(options.options([("search_path", schema)]))
         .await
         .context("cannot connect to PostgreSQL")?;

@@ -58,11 +58,10 @@ impl Sqlite {
             // What is deleted is overwritten: an erased conversation must not survive in free pages.
             .pragma("secure_delete", "on")
             .optimize_on_close(false, None);
-        let writer = SqlitePoolOptions::new().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
+        let writer = pool().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
         let writer = writer.connect_with(options.clone()).await.with_context(|| format!("cannot open {}", path.display()))?;
         migrate(path, &writer, migrations).await?;
-        let readers =
-            SqlitePoolOptions::new().max_connections(readers_at_once()).acquire_timeout(ACQUIRE_TIMEOUT).max_lifetime(None);
+        let readers = pool().max_connections(readers_at_once()).acquire_timeout(ACQUIRE_TIMEOUT).max_lifetime(None);
         let readers = readers.connect_with(options.read_only(true)).await.context("cannot open a reader")?;
         Ok(Self { writer, readers })
     }
@@ -82,6 +81,11 @@ impl Sqlite {
         self.readers.close().await;
         self.writer.close().await;
     }
+}
+
+/// Returns options every pool has: a file does not hang up, so nobody has to ask whether a connection still works.
+fn pool() -> SqlitePoolOptions {
+    SqlitePoolOptions::new().test_before_acquire(false)
 }
 
 /// Returns how many connections read at once: reading is work for a processor, since what is read often is in memory.
