@@ -155,7 +155,12 @@ impl ConversationService for Handler {
     ) -> Result<Response<pb::UpdateConversationResponse>, Status> {
         let caller = Caller::of(&request);
         let organization = caller.require(Scope::ConversationsWrite)?;
-        let (id, patch) = convert::patch_from_pb(request.into_inner(), &organization)?;
+        let request = request.into_inner();
+        let clears_metadata = request.metadata_patch_json.as_deref().is_some_and(|json| json.trim() == "null");
+        let (id, mut patch) = convert::patch_from_pb(request, &organization)?;
+        if clears_metadata {
+            patch.metadata = convert::removal_of_metadata(&self.record(&organization, id).await?);
+        }
         // A change that changes nothing is no event.
         let position = if patch == Patch::default() {
             self.progress.current()

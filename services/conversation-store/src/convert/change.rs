@@ -50,7 +50,15 @@ fn metadata(fields: &mut FieldErrors, json: &str) -> Option<JsonMap> {
         fields.add("metadata_patch_json", format!("must be at most {LARGEST_METADATA_PATCH} bytes"));
         return None;
     }
-    fields.check("metadata_patch_json", serde_json::from_str(json).map_err(|_| "must be a JSON object"))
+    let patch = serde_json::from_str::<Option<JsonMap>>(json).map(Option::unwrap_or_default);
+    fields.check("metadata_patch_json", patch.map_err(|_| "must be a JSON object, or null to remove every member"))
+}
+
+/// Returns the merge patch that removes every member a record's metadata has now; `None` when there is none.
+pub(crate) fn removal_of_metadata(record: &pb::Conversation) -> Option<JsonMap> {
+    let members: JsonMap = serde_json::from_str(&record.metadata_json).unwrap_or_default();
+    let removal: JsonMap = members.into_iter().map(|(name, _)| (name, serde_json::Value::Null)).collect();
+    (!removal.is_empty()).then_some(removal)
 }
 
 fn text_change(fields: &mut FieldErrors, field: &str, change: Option<pb::TextChange>) -> Change {

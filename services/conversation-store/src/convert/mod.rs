@@ -7,7 +7,7 @@ mod list;
 pub(crate) mod record;
 
 pub(crate) use agent::{agent_to_pb, agents_page};
-pub(crate) use change::{feedback_from_pb, patch_from_pb};
+pub(crate) use change::{feedback_from_pb, patch_from_pb, removal_of_metadata};
 pub(crate) use history::history_to_pb;
 pub(crate) use list::{ListRequest, list_from_pb, page_size};
 

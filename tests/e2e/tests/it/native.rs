@@ -92,6 +92,12 @@ async fn people_change_tags_metadata_and_owners_and_rate() {
         assert_eq!(record["metadata"], json!({"crm": "x1"}));
         assert_eq!(record["client_id"], "client-9");
 
+        for _ in 0..2 {
+            let cleared = server.request(Method::PATCH, &path).json(&json!({"metadata": null})).send().await.unwrap();
+            assert_eq!(cleared.status(), StatusCode::OK);
+            assert_eq!(server.get(&path).await["metadata"], json!({}));
+        }
+
         server.post(&format!("{path}/feedback"), &json!({"rating": 5, "comment": "kind"})).await;
         let record = server.get(&path).await;
         assert_eq!(record["analytics"]["satisfaction_score"], 5.0);
