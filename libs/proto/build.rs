@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use prost_types::FileDescriptorSet;
+use prost_types::field_descriptor_proto::Type;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../proto");
     println!("cargo:rerun-if-changed={}", root.display());
@@ -11,7 +14,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     compiler.include_imports(true).include_source_info(true).open_files(&files)?;
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
-    tonic_prost_build::configure().bytes(".").compile_fds(compiler.file_descriptor_set())?;
+    let mut files = compiler.file_descriptor_set();
+    hand_records_on_as_bytes(&mut files)?;
+    tonic_prost_build::configure().bytes(".").compile_fds(files)?;
+    Ok(())
+}
+
+/// Generates `ConsumeResponse.records` as bytes, which are the same on the wire as the messages they hold.
+///
+/// The log hands records on without decoding them, so that what a newer release put into one reaches a newer reader through an
+/// older log, and a reader can keep what it does not know. A decoded message would have lost it.
+fn hand_records_on_as_bytes(files: &mut FileDescriptorSet) -> Result<(), Box<dyn std::error::Error>> {
+    let log = files.file.iter_mut().filter(|file| file.package() == "colloquy.log.v1");
+    let response = log.flat_map(|file| &mut file.message_type).find(|message| message.name() == "ConsumeResponse");
+    let response = response.ok_or("no response")?;
+    let records = response.field.iter_mut().find(|field| field.name() == "records").ok_or("no records")?;
+    records.set_type(Type::Bytes);
+    records.type_name = None;
     Ok(())
 }
 

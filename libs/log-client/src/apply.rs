@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use colloquy_events::Record;
-use colloquy_service::Progress;
+use colloquy_service::{Progress, metrics};
 use colloquy_storage::StoreError;
 use colloquy_types::Position;
 use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::backoff::Backoff;
 use crate::decode::Item;
-use crate::{Reader, metrics};
+use crate::{Reader, UnknownEvent, trace};
 
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -32,6 +33,29 @@ pub(crate) struct Applying {
     pub(crate) stop: CancellationToken,
 }
 
+/// How applying what came moves the view along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Course {
+    /// Up to here it is complete already.
+    pub(crate) before: Position,
+    /// Whether each record follows on the one before it, so that a part of them is progress too.
+    pub(crate) in_order: bool,
+    /// Up to here it is complete once all of them are applied.
+    pub(crate) through: Position,
+}
+
+impl Course {
+    /// Returns the course of what moves no view along, since its place was passed before.
+    pub(crate) const fn standing_still() -> Self {
+        Self { before: Position::START, in_order: false, through: Position::START }
+    }
+
+    /// Returns up to where the view is complete once the records up to `sequence` are applied.
+    fn after_part(self, sequence: u64) -> Position {
+        if self.in_order { Position::end_of(sequence).clamp(self.before, self.through) } else { self.before }
+    }
+}
+
 /// Why a part was not applied.
 enum Failure {
     /// It may work later.
@@ -41,24 +65,40 @@ enum Failure {
 }
 
 impl Applying {
-    /// Brings the view up to `through`. Returns only once it is, or once the service is to stop.
-    pub(crate) async fn apply(&self, items: Vec<Item>, through: Position) -> Result<(), Stopped> {
+    /// Applies what came. Returns only once it is applied, or once the service is to stop.
+    pub(crate) async fn apply(&self, items: Vec<Item>, course: Course) -> Result<(), Stopped> {
         let mut good = Vec::with_capacity(items.len());
+        let mut unknown = Vec::new();
         for item in items {
             match item {
                 Item::Good(record) => good.push(record),
+                Item::Unknown(event) => unknown.push(event),
                 // It is set aside before the view moves past it, so that it cannot get lost between the two.
                 Item::Bad(record, reason) => self.set_aside(&record, &reason).await?,
             }
         }
-        self.apply_in_parts(&good, through).await
+        self.keep_unknown(&unknown).await?;
+        self.apply_in_parts(&good, course).await
     }
 
-    async fn apply_in_parts(&self, records: &[Record], through: Position) -> Result<(), Stopped> {
-        let mut parts = vec![(records, through)];
+    /// Keeps what this release does not know, before the view moves past it.
+    async fn keep_unknown(&self, events: &[UnknownEvent]) -> Result<(), Stopped> {
+        let (Some(kept), false) = (self.reader.unknown_events(), events.is_empty()) else { return Ok(()) };
+        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        while let Err(Failure::Transient(reason) | Failure::Fault(reason)) = self.guard(kept.keep(events)).await? {
+            self.wait(&mut backoff, &reason).await?;
+        }
+        self.note_recovery(&mut backoff);
+        Ok(())
+    }
+
+    async fn apply_in_parts(&self, records: &[Record], course: Course) -> Result<(), Stopped> {
+        let mut parts = vec![(records, course.through)];
         while let Some((part, through)) = parts.pop() {
-            let Err(reason) = self.persist(part, through).await? else {
-                metrics::applied(self.reader.name(), part.iter().map(|record| record.events.len()).sum());
+            let traced = trace::begin(self.reader.name(), part);
+            let Err(reason) = self.persist(part, through).instrument(trace::span(traced.as_ref())).await? else {
+                trace::applied(traced);
+                metrics::reader_applied(self.reader.name(), part.iter().map(|record| record.events.len()).sum());
                 self.progress.advance_to(through);
                 continue;
             };
@@ -71,7 +111,7 @@ impl Applying {
                     let (first, second) = part.split_at(part.len() / 2);
                     parts.push((second, through));
                     if let Some(last) = first.last() {
-                        parts.push((first, Position::end_of(last.sequence)));
+                        parts.push((first, course.after_part(last.sequence)));
                     }
                 }
             }
@@ -105,7 +145,7 @@ impl Applying {
             self.wait(&mut backoff, &reason).await?;
         }
         self.note_recovery(&mut backoff);
-        metrics::set_aside(name);
+        metrics::reader_set_aside(name);
         Ok(())
     }
 

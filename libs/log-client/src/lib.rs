@@ -7,11 +7,17 @@
 mod append;
 mod apply;
 mod backoff;
+mod check;
+mod complete;
 mod decode;
-mod metrics;
+mod others;
 mod reader;
 mod run;
+mod trace;
+mod unknown;
 
 pub use append::{Appended, Appender};
+pub use check::check;
 pub use reader::Reader;
 pub use run::run;
+pub use unknown::{UnknownEvent, UnknownEvents};

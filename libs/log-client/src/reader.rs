@@ -5,6 +5,8 @@ use colloquy_events::Record;
 use colloquy_storage::StoreError;
 use colloquy_types::Position;
 
+use crate::UnknownEvents;
+
 /// A view of the log and the place it has reached, kept together.
 #[async_trait]
 pub trait Reader: Send + Sync + 'static {
@@ -31,4 +33,11 @@ pub trait Reader: Send + Sync + 'static {
     /// # Errors
     /// Any error is tried again for as long as it lasts: what is not kept must not be skipped.
     async fn set_aside(&self, record: &Record, reason: &str) -> Result<(), StoreError>;
+
+    /// Returns where it keeps events that say what this release does not know, until one that knows them picks them up. Without
+    /// such a place, as is the default, they are counted and skipped, and count for a later release only once the view is made
+    /// anew.
+    fn unknown_events(&self) -> Option<&UnknownEvents> {
+        None
+    }
 }

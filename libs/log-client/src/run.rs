@@ -9,6 +9,7 @@ use colloquy_proto::log::v1::event_log_service_client::EventLogServiceClient;
 use colloquy_service::Progress;
 use colloquy_service::transport::{MAX_MESSAGE_BYTES, Transport};
 use colloquy_storage::StoreError;
+use colloquy_types::Position;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -16,10 +17,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Code, Status, Streaming};
 
-use crate::Reader;
-use crate::apply::{Applying, Stopped};
+use crate::apply::{Applying, Course, Stopped};
 use crate::backoff::Backoff;
+use crate::complete::{Complete, Span};
 use crate::decode::{Batch, decode};
+use crate::{Reader, others, unknown};
 
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -60,7 +62,9 @@ pub async fn run(reader: Arc<dyn Reader>, log: Transport, progress: Progress, st
     let client =
         EventLogServiceClient::new(log).max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES);
     let name = reader.name();
-    let applying = Applying { reader, progress, stop: stop.clone() };
+    let _others = AbortOnDropHandle::new(tokio::spawn(others::follow(name, client.clone(), progress.clone())));
+    let applying = Arc::new(Applying { reader, progress, stop: stop.clone() });
+    let _unknown = AbortOnDropHandle::new(tokio::spawn(unknown::pick_up(Arc::clone(&applying))));
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     loop {
         match follow(&applying, client.clone(), &mut backoff).await {
@@ -88,12 +92,12 @@ async fn follow(applying: &Applying, client: EventLogServiceClient<Transport>, b
         () = applying.stop.cancelled() => return Ended::Stop,
         opened = open(applying, client) => opened,
     };
-    let (acknowledgements, stream) = match opened {
+    let opened = match opened {
         Ok(opened) => opened,
         Err(ended) => return ended,
     };
     let since = Instant::now();
-    let ended = match apply_all(applying, acknowledgements, stream, backoff).await {
+    let ended = match apply_all(applying, opened, backoff).await {
         Ok(never) => match never {},
         Err(ended) => ended,
     };
@@ -112,10 +116,14 @@ fn note_working(name: &'static str, backoff: &mut Backoff) {
 
 type Acknowledgements = mpsc::Sender<pb::ConsumeRequest>;
 
-async fn open(
-    applying: &Applying,
-    mut client: EventLogServiceClient<Transport>,
-) -> Result<(Acknowledgements, Streaming<pb::ConsumeResponse>), Ended> {
+/// A stream, begun.
+struct Opened {
+    acknowledgements: Acknowledgements,
+    batches: Streaming<pb::ConsumeResponse>,
+    complete: Complete,
+}
+
+async fn open(applying: &Applying, mut client: EventLogServiceClient<Transport>) -> Result<Opened, Ended> {
     let position = applying.reader.position().await?;
     applying.progress.advance_to(position);
     let (said, saying) = mpsc::channel(ACKNOWLEDGEMENTS);
@@ -124,43 +132,51 @@ async fn open(
     let start = pb::ConsumeRequest { request: Some(pb::consume_request::Request::Start(start)) };
     said.try_send(start).map_err(|_| Ended::Closed)?;
     let stream = client.consume(ReceiverStream::new(saying)).await.map_err(Ended::Log)?;
-    Ok((said, stream.into_inner()))
+    Ok(Opened { acknowledgements: said, batches: stream.into_inner(), complete: Complete::up_to(position) })
 }
 
-async fn apply_all(
-    applying: &Applying,
-    acknowledgements: Acknowledgements,
-    stream: Streaming<pb::ConsumeResponse>,
-    backoff: &mut Backoff,
-) -> Result<std::convert::Infallible, Ended> {
-    let (decoded, mut batches) = mpsc::channel(AHEAD);
+/// A batch, decoded, and its place.
+struct Handed {
+    batch: Batch,
+    span: Span,
+    acknowledged: Position,
+}
+
+async fn apply_all(applying: &Applying, opened: Opened, backoff: &mut Backoff) -> Result<std::convert::Infallible, Ended> {
+    let Opened { acknowledgements, batches, mut complete } = opened;
+    let (decoded, mut batches_decoded) = mpsc::channel(AHEAD);
     // Decoding goes on beside the transaction; it ends when this function does.
-    let _decoding = AbortOnDropHandle::new(tokio::spawn(decode_all(applying.reader.name(), stream, decoded)));
+    let _decoding = AbortOnDropHandle::new(tokio::spawn(decode_all(Arc::clone(&applying.reader), batches, decoded)));
     loop {
         let first = tokio::select! {
             biased;
             () = applying.stop.cancelled() => return Err(Ended::Stop),
-            batch = batches.recv() => batch.ok_or(Ended::Closed)??,
+            handed = batches_decoded.recv() => handed.ok_or(Ended::Closed)??,
         };
         // A stream that opens and breaks at once works no better than one that does not open.
         note_working(applying.reader.name(), backoff);
-        let (mut items, mut events, mut through) = (first.items, first.events, first.through);
-        let mut ids = vec![first.batch_id];
+        let Handed { batch, span, acknowledged } = first;
+        complete.acknowledged(acknowledged);
+        let (mut items, mut events) = (batch.items, batch.events);
+        let (mut ids, mut spans) = (vec![batch.batch_id], vec![span]);
         let mut after = Ok(());
         while events < JOIN_EVENTS
-            && let Ok(next) = batches.try_recv()
+            && let Ok(next) = batches_decoded.try_recv()
         {
             match next {
-                Ok(batch) => {
+                Ok(Handed { batch, span, acknowledged }) => {
+                    complete.acknowledged(acknowledged);
                     items.extend(batch.items);
                     events += batch.events;
-                    through = through.max(batch.through);
                     ids.push(batch.batch_id);
+                    spans.push(span);
                 }
                 Err(ended) => after = Err(ended),
             }
         }
-        applying.apply(items, through).await?;
+        let (before, in_order) = (complete.through(), complete.continues_with(&spans));
+        spans.into_iter().for_each(|span| complete.add(span));
+        applying.apply(items, Course { before, in_order, through: complete.through() }).await?;
         for batch_id in ids {
             let ack = pb::consume_request::Request::Ack(pb::ConsumeAck { batch_id });
             let said = acknowledgements.send(pb::ConsumeRequest { request: Some(ack) }).await;
@@ -170,15 +186,23 @@ async fn apply_all(
     }
 }
 
-async fn decode_all(name: &'static str, mut stream: Streaming<pb::ConsumeResponse>, decoded: mpsc::Sender<Result<Batch, Ended>>) {
+async fn decode_all(
+    reader: Arc<dyn Reader>,
+    mut stream: Streaming<pb::ConsumeResponse>,
+    decoded: mpsc::Sender<Result<Handed, Ended>>,
+) {
     loop {
-        let batch = match stream.message().await {
-            Ok(Some(batch)) => Ok(decode(name, batch)),
+        let handed = match stream.message().await {
+            Ok(Some(batch)) => {
+                let (after, acknowledged) = (Position(batch.after_position), Position(batch.acknowledged_position));
+                let batch = decode(reader.name(), reader.unknown_events().is_some(), batch);
+                Ok(Handed { span: Span { after, through: batch.through }, acknowledged, batch })
+            }
             Ok(None) => Err(Ended::Closed),
             Err(status) => Err(Ended::Log(status)),
         };
-        let ended = batch.is_err();
-        if decoded.send(batch).await.is_err() || ended {
+        let ended = handed.is_err();
+        if decoded.send(handed).await.is_err() || ended {
             return;
         }
     }

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use colloquy_service::{Problem, Progress};
 use colloquy_storage::StoreError;
 use colloquy_types::{ConversationId, EventId, Position, Provider, RecordId, Timestamp};
 use futures::Stream;
+use prost::Message;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_stream::wrappers::ReceiverStream;
@@ -42,6 +43,10 @@ struct Inner {
     refusals: AtomicU32,
     /// After how many records each stream breaks; 0 is never.
     break_after: AtomicU32,
+    /// What other replicas have acknowledged, for whoever asks.
+    others_acknowledged: AtomicU64,
+    /// Records that other replicas have: each batch says that it follows on the record before it.
+    shared: AtomicBool,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -100,7 +105,15 @@ impl EventLogService for FakeLog {
                 log.0.records.lock().unwrap().iter().filter(|record| record.sequence > after.sequence()).cloned().collect();
             let limit = if break_after == 0 { usize::MAX } else { break_after };
             for record in records.into_iter().take(limit) {
-                let batch = pb::ConsumeResponse { batch_id: record.sequence + 500, records: vec![record], delivery_count: 1 };
+                let (batch_id, before) = (record.sequence + 500, Position::end_of(record.sequence - 1));
+                let after_position = if log.0.shared.load(Ordering::SeqCst) { before.0 } else { 0 };
+                let batch = pb::ConsumeResponse {
+                    batch_id,
+                    records: vec![record.encode_to_vec().into()],
+                    delivery_count: 1,
+                    after_position,
+                    acknowledged_position: 0,
+                };
                 batches.send(Ok(batch)).await.ok();
             }
             if break_after > 0 {
@@ -119,6 +132,17 @@ impl EventLogService for FakeLog {
     }
 
     async fn erase(&self, _: Request<pb::EraseRequest>) -> Result<Response<pb::EraseResponse>, Status> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
+    async fn get_consumer(&self, _: Request<pb::GetConsumerRequest>) -> Result<Response<pb::GetConsumerResponse>, Status> {
+        self.refuse()?;
+        let acknowledged_position = self.0.others_acknowledged.load(Ordering::SeqCst);
+        let consumer = pb::Consumer { acknowledged_position, ..pb::Consumer::default() };
+        Ok(Response::new(pb::GetConsumerResponse { consumer: Some(consumer) }))
+    }
+
+    async fn list_consumers(&self, _: Request<pb::ListConsumersRequest>) -> Result<Response<pb::ListConsumersResponse>, Status> {
         Err(Status::unimplemented("not asked for here"))
     }
 }
@@ -178,7 +202,7 @@ impl Reader for View {
             }
         }
         let mut state = self.state.lock().unwrap();
-        assert!(through > state.position, "the position goes on");
+        assert!(through >= state.position, "the position never goes back");
         state.position = through;
         state.transactions += 1;
         state.applied.extend(records.iter().map(|record| record.sequence));
@@ -271,6 +295,26 @@ async fn what_is_waiting_becomes_one_transaction() {
     running.through(100).await;
     let transactions = running.view.state.lock().unwrap().transactions;
     assert!(transactions < 80, "{transactions} transactions for 100 batches");
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn a_gap_that_another_replica_fills_is_waited_for_and_never_skipped() {
+    let log = FakeLog::with(records([1, 2, 5]));
+    log.0.shared.store(true, Ordering::SeqCst);
+    let running = Running::start(View::default(), &log);
+    let applied = async {
+        while running.view.applied() != [1, 2, 5] {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, applied).await.expect("all of its share is applied");
+    // Records 3 and 4 are elsewhere: after a restart without any log's help, the view must ask for them.
+    assert_eq!(running.view.state.lock().unwrap().position, Position::end_of(2));
+    let reading = running.progress.clone();
+    let waiting = tokio::spawn(async move { reading.wait_for(Position::new(5, 0).0).await });
+    log.0.others_acknowledged.store(Position::end_of(5).0, Ordering::SeqCst);
+    assert_eq!(tokio::time::timeout(LIMIT, waiting).await.unwrap().unwrap(), Ok(()));
     running.stop().await;
 }
 
