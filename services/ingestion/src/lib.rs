@@ -37,6 +37,8 @@ pub use quarantine::Bounds as QuarantineBounds;
 pub use seal::{MasterKey, SealError};
 pub use settings::Settings;
 
+/// What the service and its database are called.
+const NAME: &str = "ingestion";
 /// The largest request that carries native events: a thousand turns with word timings fit.
 const MAX_EVENTS_MESSAGE_BYTES: usize = 32 << 20;
 
@@ -59,8 +61,13 @@ pub struct Deps {
 pub async fn build(settings: Settings, deps: Deps) -> anyhow::Result<Service> {
     let spool_dir = settings.spool_dir.clone();
     tokio::fs::create_dir_all(&spool_dir).await.with_context(|| format!("cannot make {}", spool_dir.display()))?;
-    let (_, store) = store::open(&settings).await?;
-    let (log, tasks) = log::open(&settings.log_dir, settings.log, Arc::clone(&deps.clock), deps.stop.clone()).await?;
+    let (database, store) = store::open(&settings).await?;
+    let (log, mut tasks) =
+        log::open(&settings.engine, settings.log, &database, Arc::clone(&deps.clock), deps.stop.clone()).await?;
+
+    tasks.push(log::observe::task(Arc::clone(&log), Arc::clone(&deps.clock), deps.stop.clone()));
+    tasks.push(quarantine::gauges(Arc::clone(&store), deps.stop.clone()));
+    let checks = vec![database.observe(NAME), log::observe::check(Arc::clone(&log))];
 
     let secrets = source::SecretBox::new(&settings.master_key);
     let live = source::LiveSources::new(Arc::clone(&store), secrets.clone());
@@ -84,7 +91,7 @@ pub async fn build(settings: Settings, deps: Deps) -> anyhow::Result<Service> {
         .add_service(SourceServiceServer::new(sources))
         .add_service(event_log.into_server());
     Ok(Service {
-        name: "ingestion",
+        name: NAME,
         grpc_names: vec![
             "colloquy.ingestion.v1.IngestionService",
             "colloquy.ingestion.v1.SourceService",
@@ -92,6 +99,7 @@ pub async fn build(settings: Settings, deps: Deps) -> anyhow::Result<Service> {
         ],
         routes,
         tasks,
+        checks,
     })
 }
 
@@ -102,5 +110,5 @@ pub async fn build(settings: Settings, deps: Deps) -> anyhow::Result<Service> {
 pub async fn migrate(settings: &Settings) -> anyhow::Result<()> {
     let (database, _) = store::open(settings).await?;
     database.close().await;
-    log::migrate(&settings.log_dir).await
+    log::migrate(&settings.engine).await
 }

@@ -10,7 +10,7 @@ use colloquy_service::{FieldErrors, Problem};
 use colloquy_types::{Clock, OrganizationId, RecordId};
 
 use crate::error::Error;
-use crate::log::{Appended, EventLog, LogError, NewRecord};
+use crate::log::{Appended, EventLog, LogError, NewRecord, observe};
 
 /// The most events of one request.
 const MAX_EVENTS: usize = 1_000;
@@ -69,7 +69,7 @@ impl NativeIntake {
             }
         };
         record.traceparent = traceparent();
-        match self.log.append(vec![NewRecord::from(record)]).await {
+        match observe::append(&*self.log, vec![NewRecord::from(record)]).await {
             Ok(appended) => Ok(appended),
             Err(error @ (LogError::RecordTooLarge { .. } | LogError::TooManyEvents { .. })) => {
                 tracing::debug!("a request was too large for one record: {error}");

@@ -8,12 +8,16 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use colloquy_providers::redact;
+use colloquy_service::Task;
+use colloquy_service::metrics::{self, Polled, QuarantineSize};
 use colloquy_types::{OrganizationId, Provider, QuarantineId, SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::delivery::Body;
@@ -25,6 +29,8 @@ use crate::store::{Place, QuarantineFilter, Quarantining, Store};
 const ZSTD_LEVEL: i32 = 3;
 /// Larger bodies are not parsed to find secrets in them. Only a recording that could not be taken out makes them so large.
 const SEARCHABLE_BYTES: u64 = 8 << 20;
+/// How often the gauges ask how much there is.
+const ASK_EVERY: Duration = Duration::from_secs(15);
 /// The longest reason kept, in characters.
 const MAX_REASON_CHARS: usize = 500;
 
@@ -194,6 +200,17 @@ impl Quarantine {
         self.store.note_attempt(&failed).await?;
         Ok(failed)
     }
+}
+
+/// Returns the task that keeps asking how much waits in quarantine, for the gauges.
+pub(crate) fn gauges(store: Arc<dyn Store>, stop: CancellationToken) -> Task {
+    let size = Polled::default();
+    metrics::register_quarantine(size.reader());
+    let ask = async move || {
+        let (deliveries, bytes) = store.quarantine_size().await.ok()?;
+        Some(QuarantineSize { deliveries, bytes })
+    };
+    Task::new("quarantine gauges", size.keep_asking(ASK_EVERY, stop, ask))
 }
 
 /// Derives the id of a delivery from its source and its bytes.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use colloquy_storage::DatabaseUrl;
 
-use crate::log::LogSettings;
+use crate::log::{LogEngine, LogSettings};
 use crate::quarantine::Bounds;
 use crate::seal::MasterKey;
 
@@ -13,9 +13,9 @@ use crate::seal::MasterKey;
 pub struct Settings {
     /// Where sources and quarantine are kept.
     pub database: DatabaseUrl,
-    /// The folder of the embedded event log.
-    pub log_dir: PathBuf,
-    /// Bounds of the embedded event log.
+    /// What keeps the event log.
+    pub engine: LogEngine,
+    /// Bounds of the event log.
     pub log: LogSettings,
     /// Encrypts the sources' secrets and quarantined bodies. Losing it loses them; every replica needs the same.
     pub master_key: MasterKey,
@@ -40,7 +40,7 @@ impl Settings {
         Self {
             database: DatabaseUrl::SqliteFolder(data_dir.clone()),
             spool_dir: data_dir.join("spool"),
-            log_dir: data_dir,
+            engine: LogEngine::Embedded { folder: data_dir },
             log: LogSettings::default(),
             master_key,
             max_body_bytes: Self::MAX_BODY_BYTES,

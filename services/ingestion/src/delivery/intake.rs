@@ -10,9 +10,10 @@ use colloquy_types::{Clock, OrganizationId, QuarantineId, SourceId, Timestamp};
 
 use super::body::{Body, BodyWriter, Spool};
 use super::interpret::{Interpretation, Interpreter, Origin, Unmapped};
+use super::outcome;
 use super::recording::Recordings;
 use crate::error::Error;
-use crate::log::{EventLog, LogError, NewRecord};
+use crate::log::{EventLog, LogError, NewRecord, observe};
 use crate::quarantine::{Quarantine, Quarantined, Unmappable};
 use crate::source::{LiveSource, LiveSources};
 
@@ -60,7 +61,7 @@ pub(crate) struct Receiving {
 impl Receiving {
     /// Takes the next part of the body.
     pub(crate) async fn push(&mut self, chunk: &[u8]) -> Result<(), Error> {
-        self.body.push(chunk).await?;
+        self.body.push(chunk).await.inspect_err(|error| outcome::refused(Some(self.source.provider), error))?;
         self.verifier.update(chunk);
         Ok(())
     }
@@ -81,9 +82,10 @@ impl Intake {
 
     /// Begins a delivery. Headers that cannot belong to a genuine one end it before a byte of its body is read.
     pub(crate) async fn begin(&self, source_id: SourceId, headers: &Headers) -> Result<Receiving, Error> {
-        let source = self.sources.find(source_id).await?;
+        let source = self.sources.find(source_id).await.inspect_err(|error| outcome::refused(None, error))?;
         let received_at = self.clock.now();
-        let verifier = source.verifier(headers, received_at).map_err(|rejection| rejected(source_id, rejection))?;
+        let verifier = source.verifier(headers, received_at).map_err(|rejection| rejected(source_id, rejection));
+        let verifier = verifier.inspect_err(|error| outcome::refused(Some(source.provider), error))?;
         let carries_audio = spliced_field(source.provider).is_some();
         let limit = if carries_audio { self.limits.with_audio } else { self.limits.without_audio };
         Ok(Receiving { source, received_at, verifier, body: self.spool.begin(limit) })
@@ -91,6 +93,16 @@ impl Intake {
 
     /// Ends a delivery: nothing of it is looked at before its signature was found genuine.
     pub(crate) async fn finish(&self, delivery: Receiving) -> Result<Delivered, Error> {
+        let provider = delivery.source.provider;
+        let delivered = self.verify_and_keep(delivery).await;
+        match &delivered {
+            Ok(delivered) => outcome::taken(provider, delivered),
+            Err(error) => outcome::refused(Some(provider), error),
+        }
+        delivered
+    }
+
+    async fn verify_and_keep(&self, delivery: Receiving) -> Result<Delivered, Error> {
         let Receiving { source, received_at, verifier, body } = delivery;
         verifier.finish().map_err(|rejection| rejected(source.source_id, rejection))?;
         let origin = Origin {
@@ -114,7 +126,7 @@ impl Intake {
     /// Appends a record. One that no log takes cannot be mapped, whatever the log's state.
     async fn append(&self, mut new: NewRecord, otherwise: Unmapped) -> Result<Result<Delivered, Unmapped>, Error> {
         new.record.traceparent = traceparent();
-        match self.log.append(vec![new]).await {
+        match observe::append(&*self.log, vec![new]).await {
             Ok(appended) => Ok(Ok(Delivered {
                 position: appended.position.0,
                 accepted: appended.accepted,

@@ -3,6 +3,7 @@
 mod body;
 mod intake;
 mod interpret;
+mod outcome;
 mod recording;
 #[cfg(test)]
 mod tests;

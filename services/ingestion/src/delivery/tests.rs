@@ -31,10 +31,10 @@ impl Fixture {
         let folder = tempfile::tempdir().unwrap();
         let master = MasterKey::new([1; 32]);
         let settings = Settings::in_folder(folder.path().to_owned(), master.clone());
-        let (_, store) = store::open(&settings).await.unwrap();
+        let (database, store) = store::open(&settings).await.unwrap();
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_772_463_800_000).unwrap()));
         let stop = CancellationToken::new();
-        let (log, tasks) = log::open(folder.path(), settings.log, clock.clone(), stop).await.unwrap();
+        let (log, tasks) = log::open(&settings.engine, settings.log, &database, clock.clone(), stop).await.unwrap();
         for task in tasks {
             tokio::spawn(task.work);
         }
@@ -66,7 +66,8 @@ impl Fixture {
     }
 
     async fn records(&self) -> Vec<Record> {
-        let all = ReadRequest { after: Position::START, through: self.log.end(), organization: None, max_events: 100 };
+        let all =
+            ReadRequest { after: Position::START, through: self.log.end().await.unwrap(), organization: None, max_events: 100 };
         let records = self.log.read(all).await.unwrap().records;
         records.into_iter().map(|record| pb::Record::decode(record.message).unwrap().try_into().unwrap()).collect()
     }

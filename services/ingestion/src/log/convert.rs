@@ -7,7 +7,7 @@ use colloquy_proto::log::v1 as pb;
 use colloquy_service::{Caller, FieldErrors, Problem};
 use colloquy_types::{EventId, OrganizationId, Position, Provider, RecordId, Scope, Timestamp};
 
-use super::{Appended, Batch, ConsumerStart, MAX_RECORDS_PER_APPEND, NewRecord, TailRequest, TailedEvent, tail};
+use super::{Appended, Batch, ConsumerStart, ConsumerState, MAX_RECORDS_PER_APPEND, NewRecord, TailRequest, TailedEvent, tail};
 
 /// How many events a batch has when the reader does not say, and how many at most.
 const BATCH_EVENTS: u32 = 1_000;
@@ -87,12 +87,17 @@ fn foreign(event: &Event) -> Result<(), (&'static str, &'static str)> {
     }
 }
 
+/// Returns whose consumers a caller may use: a service those that see all, a key its own organization's.
+pub(super) fn consumers_of(caller: &Caller) -> Result<Option<OrganizationId>, Problem> {
+    match caller {
+        Caller::Service => Ok(None),
+        _ => caller.require(Scope::Admin).map(Some),
+    }
+}
+
 /// Reads how a consumer begins.
 pub(super) fn consumer_start(caller: &Caller, start: pb::ConsumeStart) -> Result<ConsumerStart, Problem> {
-    let organization = match caller {
-        Caller::Service => None,
-        _ => Some(caller.require(Scope::Admin)?),
-    };
+    let organization = consumers_of(caller)?;
     let of_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
     if start.consumer.is_empty() || start.consumer.len() > MAX_CONSUMER_NAME || !start.consumer.bytes().all(of_name) {
         return Err(Problem::invalid_field("start.consumer", format!("must be 1 to {MAX_CONSUMER_NAME} of 'a-z 0-9 . _ -'")));
@@ -130,12 +135,31 @@ impl From<Appended> for pb::AppendResponse {
     }
 }
 
-impl TryFrom<Batch> for pb::ConsumeResponse {
-    type Error = prost::DecodeError;
+impl From<Batch> for pb::ConsumeResponse {
+    fn from(batch: Batch) -> Self {
+        Self {
+            batch_id: batch.batch_id,
+            // As they are: a newer release's words must not get lost on the way to its readers.
+            records: batch.records.into_iter().map(|record| record.message).collect(),
+            delivery_count: batch.delivery_count,
+            after_position: batch.after.0,
+            acknowledged_position: batch.acknowledged.0,
+        }
+    }
+}
 
-    fn try_from(batch: Batch) -> Result<Self, Self::Error> {
-        let records = batch.records.iter().map(|record| record.to_message()).collect::<Result<_, _>>()?;
-        Ok(Self { batch_id: batch.batch_id, records, delivery_count: batch.delivery_count })
+impl From<ConsumerState> for pb::Consumer {
+    fn from(state: ConsumerState) -> Self {
+        Self {
+            name: state.name,
+            organization_id: state.organization.map(String::from).unwrap_or_default(),
+            acknowledged_position: state.acknowledged.0,
+            end_position: state.end.0,
+            lag_records: state.lag_records,
+            handed_out_records: state.handed_out,
+            redelivered_records: state.redelivered,
+            oldest_received_at: state.oldest_received_at.map(timestamp_to_pb),
+        }
     }
 }
 

@@ -46,9 +46,19 @@ pub enum LogError {
     /// Consumers are kept for ever, so there must not be any number of them.
     #[error("there are {0} consumers already")]
     TooManyConsumers(usize),
-    /// The engine failed.
+    /// The engine's servers are away, or do not answer. What was asked may have happened; asking again does no harm.
+    #[error("the log's servers failed: {0}")]
+    Engine(String),
+    /// The engine's storage failed.
     #[error("the log's storage failed")]
     Store(#[from] StoreError),
+}
+
+impl LogError {
+    /// Returns the error of servers that failed.
+    pub(super) fn engine(error: impl std::fmt::Display) -> Self {
+        Self::Engine(error.to_string())
+    }
 }
 
 impl From<sqlx::Error> for LogError {
@@ -68,6 +78,10 @@ impl Describe for LogError {
             }
             Self::BeyondEnd { .. } => Problem::out_of_range("POSITION_BEYOND_END", self.to_string()),
             Self::TooManyConsumers(_) => Problem::exhausted("TOO_MANY_CONSUMERS", self.to_string()),
+            Self::Engine(reason) => {
+                tracing::debug!("the log's servers failed: {reason}");
+                Problem::unavailable("LOG_UNAVAILABLE", "the event log cannot be reached right now", Duration::from_secs(1))
+            }
             Self::Store(error) => error.describe(),
         }
     }

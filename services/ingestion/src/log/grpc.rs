@@ -7,14 +7,14 @@ use colloquy_proto::log::v1 as pb;
 use colloquy_proto::log::v1::consume_request::Request as Said;
 use colloquy_proto::log::v1::event_log_service_server::{EventLogService, EventLogServiceServer};
 use colloquy_service::transport::MAX_MESSAGE_BYTES;
-use colloquy_service::{Caller, Describe, Problem};
+use colloquy_service::{Caller, Describe, Problem, metrics};
 use colloquy_types::{Clock, Scope};
 use futures::stream::unfold;
 use futures::{Stream, StreamExt};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{Consumer, EventLog, LogError, convert, tail};
+use super::{Consumer, EventLog, LogError, convert, observe, tail};
 
 /// The full name of the service, for health.
 pub const NAME: &str = "colloquy.log.v1.EventLogService";
@@ -51,7 +51,7 @@ impl EventLogService for EventLogGrpc {
     async fn append(&self, request: Request<pb::AppendRequest>) -> Result<Response<pb::AppendResponse>, Status> {
         let caller = Caller::of(&request);
         let records = convert::new_records(&caller, self.clock.now(), request.into_inner())?;
-        let appended = self.log.append(records).await?;
+        let appended = observe::append(&*self.log, records).await?;
         Ok(Response::new(appended.into()))
     }
 
@@ -63,8 +63,10 @@ impl EventLogService for EventLogGrpc {
         let Some(pb::ConsumeRequest { request: Some(Said::Start(start)) }) = said.message().await? else {
             return Err(Problem::invalid_field("start", "must be the first message").into());
         };
-        let consumer = self.log.consumer(convert::consumer_start(&caller, start)?).await?;
-        let consuming = Consuming { consumer, said, stop: self.stop.clone(), failed: false };
+        let start = convert::consumer_start(&caller, start)?;
+        let counted = start.organization.is_none().then(|| start.name.clone());
+        let consumer = self.log.consumer(start).await?;
+        let consuming = Consuming { consumer, counted, said, stop: self.stop.clone(), failed: false };
         let batches = unfold(consuming, |mut consuming| async move { consuming.next().await.map(|batch| (batch, consuming)) });
         Ok(Response::new(Box::pin(batches)))
     }
@@ -74,7 +76,7 @@ impl EventLogService for EventLogGrpc {
     async fn tail(&self, request: Request<pb::TailRequest>) -> Result<Response<Self::TailStream>, Status> {
         let caller = Caller::of(&request);
         let request = convert::tail_request(&caller, request.into_inner())?;
-        let events = tail(Arc::clone(&self.log), request, self.stop.clone())?;
+        let events = tail(Arc::clone(&self.log), request, self.stop.clone()).await?;
         Ok(Response::new(Box::pin(events.map(|event| event.map(Into::into).map_err(Into::into)))))
     }
 
@@ -87,11 +89,31 @@ impl EventLogService for EventLogGrpc {
         let erased_events = self.log.erase(&organization, conversation).await?;
         Ok(Response::new(pb::EraseResponse { erased_events }))
     }
+
+    async fn get_consumer(&self, request: Request<pb::GetConsumerRequest>) -> Result<Response<pb::GetConsumerResponse>, Status> {
+        let organization = convert::consumers_of(&Caller::of(&request))?;
+        let name = request.into_inner().consumer;
+        let state = self.log.consumer_state(organization.as_ref(), &name).await?;
+        let state = state
+            .ok_or_else(|| Problem::not_found("CONSUMER_NOT_FOUND", "there is no consumer of that name; see ListConsumers"))?;
+        Ok(Response::new(pb::GetConsumerResponse { consumer: Some(state.into()) }))
+    }
+
+    async fn list_consumers(
+        &self,
+        request: Request<pb::ListConsumersRequest>,
+    ) -> Result<Response<pb::ListConsumersResponse>, Status> {
+        let organization = convert::consumers_of(&Caller::of(&request))?;
+        let consumers = self.log.consumers(organization.as_ref()).await?;
+        Ok(Response::new(pb::ListConsumersResponse { consumers: consumers.into_iter().map(Into::into).collect() }))
+    }
 }
 
 /// A `Consume` stream: it ends with its reader, with the service, or with an error.
 struct Consuming {
     consumer: Box<dyn Consumer>,
+    /// The name of a service's consumer, whose batches are counted when they come again.
+    counted: Option<String>,
     said: Streaming<pb::ConsumeRequest>,
     stop: CancellationToken,
     failed: bool,
@@ -115,7 +137,12 @@ impl Consuming {
                     Err(_) => return None,
                 },
                 batch = self.consumer.next() => break match batch {
-                    Ok(batch) => batch.try_into().map_err(|error: prost::DecodeError| Problem::internal(&error).into()),
+                    Ok(batch) => {
+                        if let Some(name) = self.counted.as_deref().filter(|_| batch.delivery_count > 1) {
+                            metrics::consumer_redelivered(name);
+                        }
+                        Ok(batch.into())
+                    }
                     Err(error) => Err(error.into()),
                 },
             }

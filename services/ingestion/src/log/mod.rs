@@ -1,28 +1,70 @@
 //! The event log: where what happened is written down, in order, durably, and handed to readers.
 //!
-//! [`EventLog`] is what the rest of the service sees; [`open`] gives the embedded engine behind it. [`grpc`] serves it to the
+//! [`EventLog`] is what the rest of the service sees; [`open`] gives the engine behind it, embedded or JetStream. [`grpc`] serves it to the
 //! other services, and [`tail`] follows it.
 
+mod compression;
 #[cfg(test)]
 mod conformance;
 mod convert;
 mod embedded;
 mod error;
 pub mod grpc;
+mod jetstream;
+pub(crate) mod observe;
+mod prepare;
+mod queue;
 mod record;
+mod settings;
 mod tail;
+
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use colloquy_types::{ConversationId, OrganizationId, Position};
+use colloquy_service::Task;
+use colloquy_storage::Database;
+use colloquy_types::{Clock, ConversationId, OrganizationId, Position, Timestamp};
+use tokio_util::sync::CancellationToken;
 
-pub use embedded::{LogSettings, migrate, open};
+pub use embedded::open as open_embedded;
 pub use error::LogError;
+pub use jetstream::JetStreamSettings;
 pub use record::{LogRecord, NewRecord};
+pub use settings::{LogEngine, LogSettings};
 pub use tail::{TailRequest, TailedEvent, tail};
 
 /// The greatest number of records one append may carry.
 pub const MAX_RECORDS_PER_APPEND: usize = 1_000;
+
+/// Opens the log, making it if it is missing. The returned tasks must run for anything to be written. `database` is ingestion's own.
+///
+/// # Errors
+/// When it cannot be opened or brought up to date.
+pub async fn open(
+    engine: &LogEngine,
+    settings: LogSettings,
+    database: &Database,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+) -> anyhow::Result<(Arc<dyn EventLog>, Vec<Task>)> {
+    match engine {
+        LogEngine::Embedded { folder } => embedded::open(folder, settings, clock, stop).await,
+        LogEngine::JetStream(jetstream) => jetstream::open(jetstream.clone(), settings, database, clock, stop).await,
+    }
+}
+
+/// Brings the log's storage up to date.
+///
+/// # Errors
+/// When it cannot be opened or migrated.
+pub async fn migrate(engine: &LogEngine) -> anyhow::Result<()> {
+    match engine {
+        LogEngine::Embedded { folder } => embedded::migrate(folder).await,
+        // The stream is made by whoever opens it, and its index is in ingestion's database.
+        LogEngine::JetStream(_) => Ok(()),
+    }
+}
 
 /// The log, whatever engine keeps it.
 #[async_trait]
@@ -48,6 +90,18 @@ pub trait EventLog: Send + Sync + 'static {
     /// [`LogError::BeyondEnd`] when it wants to begin after a position that does not exist yet, [`LogError::TooManyConsumers`].
     async fn consumer(&self, start: ConsumerStart) -> Result<Box<dyn Consumer>, LogError>;
 
+    /// Returns how far every consumer of `organization` (`None`: of the services) has come, by name.
+    ///
+    /// # Errors
+    /// When the engine cannot be asked.
+    async fn consumers(&self, organization: Option<&OrganizationId>) -> Result<Vec<ConsumerState>, LogError>;
+
+    /// Returns how far one consumer has come.
+    ///
+    /// # Errors
+    /// When the engine cannot be asked.
+    async fn consumer_state(&self, organization: Option<&OrganizationId>, name: &str) -> Result<Option<ConsumerState>, LogError>;
+
     /// Removes every event of a conversation, and every raw body that carried one, from the engine's files and memory; later
     /// events of it are dropped. Returns how many events were removed; erasing again removes none.
     ///
@@ -62,7 +116,10 @@ pub trait EventLog: Send + Sync + 'static {
     async fn raw_body(&self, organization: &OrganizationId, sequence: u64) -> Result<Option<Bytes>, LogError>;
 
     /// Returns the position after which the next record will stand.
-    fn end(&self) -> Position;
+    ///
+    /// # Errors
+    /// When the engine cannot be asked.
+    async fn end(&self) -> Result<Position, LogError>;
 
     /// Waits until the log ends beyond `position`.
     async fn wait_beyond(&self, position: Position);
@@ -143,8 +200,8 @@ pub struct ConsumerStart {
     pub name: String,
     /// Whose records it sees; `None` sees all.
     pub organization: Option<OrganizationId>,
-    /// For a reader that keeps its own position: begin after this one, whatever was acknowledged before. Applies to a stream
-    /// that is the only one of its name; another joins the work where it stands.
+    /// For a reader that keeps its own position, up to which its view is complete: begin after this one, whatever was
+    /// acknowledged before. Applies to a stream that is the only one of its name; another joins the work where it stands.
     pub after: Option<Position>,
     /// At most this many events a batch.
     pub max_events: u32,
@@ -159,4 +216,29 @@ pub struct Batch {
     pub records: Vec<LogRecord>,
     /// How many times it was handed out, from 1.
     pub delivery_count: u32,
+    /// Between this position and the last record there is nothing for this consumer that is not in the batch.
+    pub after: Position,
+    /// Everything up to here has been acknowledged by the streams of this name.
+    pub acknowledged: Position,
+}
+
+/// How far a consumer has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConsumerState {
+    /// Its durable name.
+    pub name: String,
+    /// Whose records it sees; `None` sees all.
+    pub organization: Option<OrganizationId>,
+    /// Everything up to here has been acknowledged.
+    pub acknowledged: Position,
+    /// Where the log ends.
+    pub end: Position,
+    /// How many records it has not acknowledged, whether they were handed out or not.
+    pub lag_records: u64,
+    /// How many of these are in the hands of a stream.
+    pub handed_out: u64,
+    /// How many of these had to be handed out more than once.
+    pub redelivered: u64,
+    /// When the oldest record that is not acknowledged was received.
+    pub oldest_received_at: Option<Timestamp>,
 }

@@ -10,15 +10,33 @@ use colloquy_storage::StoreError;
 use colloquy_types::{ConversationId, EventId, OrganizationId, Position};
 use prost::Message;
 
-use super::codec;
-use crate::log::{LogError, LogRecord, NewRecord, record};
+use super::compression::{compress, compress_large};
+use super::{LogError, LogRecord, NewRecord, embedded, record};
 
 /// The greatest encoded record: what fits into a message to a reader with room to spare.
 const MAX_RECORD_BYTES: usize = MAX_MESSAGE_BYTES - (1 << 20);
 /// From here on, bodies are compressed on a thread that may block.
 const BLOCKING_FROM: usize = 256 << 10;
 
-/// A record, encoded for the file and for readers.
+/// How an engine keeps a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// As small as can be, by a schema of its own; decoded by whoever reads it.
+    File,
+    /// The very message that readers get, compressed: kinds of events that this release does not know come through.
+    Message,
+}
+
+impl Encoding {
+    fn encode(self, message: pb::Record, encoded: &[u8]) -> Vec<u8> {
+        match self {
+            Self::File => embedded::encode(message),
+            Self::Message => compress_large(encoded),
+        }
+    }
+}
+
+/// A record, encoded for the engine and for readers.
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) organization_id: OrganizationId,
@@ -26,8 +44,9 @@ pub(super) struct Prepared {
     pub(super) events: Vec<EventKey>,
     /// For readers, without the sequence.
     pub(super) message: BytesMut,
-    /// For the file.
+    /// For the engine.
     pub(super) body: Vec<u8>,
+    encoding: Encoding,
     /// The raw body, compressed; empty when there is none.
     pub(super) raw_body: Vec<u8>,
 }
@@ -43,7 +62,7 @@ pub(super) struct EventKey {
 ///
 /// # Errors
 /// When one of them is too large.
-pub(super) async fn prepare(records: Vec<NewRecord>) -> Result<Vec<Prepared>, LogError> {
+pub(super) async fn prepare(records: Vec<NewRecord>, encoding: Encoding) -> Result<Vec<Prepared>, LogError> {
     let mut prepared = Vec::with_capacity(records.len());
     for (index, new) in records.into_iter().enumerate() {
         let limit = Position::MAX_EVENTS_PER_RECORD;
@@ -51,9 +70,9 @@ pub(super) async fn prepare(records: Vec<NewRecord>) -> Result<Vec<Prepared>, Lo
             return Err(LogError::TooManyEvents { index, count: new.record.events.len(), limit });
         }
         let record = if new.raw_body.len() < BLOCKING_FROM && new.record.events.len() < 2_000 {
-            Prepared::new(new)
+            Prepared::new(new, encoding)
         } else {
-            tokio::task::spawn_blocking(move || Prepared::new(new)).await.map_err(|_| LogError::Closed)?
+            tokio::task::spawn_blocking(move || Prepared::new(new, encoding)).await.map_err(|_| LogError::Closed)?
         };
         let bytes = record.message.len();
         if bytes > MAX_RECORD_BYTES {
@@ -65,19 +84,21 @@ pub(super) async fn prepare(records: Vec<NewRecord>) -> Result<Vec<Prepared>, Lo
 }
 
 impl Prepared {
-    fn new(new: NewRecord) -> Self {
+    fn new(new: NewRecord, encoding: Encoding) -> Self {
         let NewRecord { mut record, raw_body } = new;
         record.sequence = 0;
         let organization_id = record.organization_id.clone();
         let key = |event: &colloquy_events::Event| EventKey { conversation_id: event.conversation_id, event_id: event.event_id };
         let events = record.events.iter().map(key).collect();
         let message = pb::Record::from(record);
+        let encoded = record::encode_message(&message);
         Self {
             organization_id,
             events,
-            message: record::encode_message(&message),
-            body: codec::encode(message),
-            raw_body: if raw_body.is_empty() { Vec::new() } else { codec::compress(&raw_body) },
+            body: encoding.encode(message, &encoded),
+            encoding,
+            message: encoded,
+            raw_body: if raw_body.is_empty() { Vec::new() } else { compress(&raw_body) },
         }
     }
 
@@ -99,11 +120,13 @@ impl Prepared {
         let keys: Vec<EventKey> = kept.iter().filter_map(|&index| self.events.get(index).copied()).collect();
         let conversations: HashSet<ConversationId> = keys.iter().map(|key| key.conversation_id).collect();
         let whole = self.events.iter().all(|key| conversations.contains(&key.conversation_id));
+        let encoded = record::encode_message(&message);
         Ok(Self {
             organization_id: self.organization_id.clone(),
             events: keys,
-            message: record::encode_message(&message),
-            body: codec::encode(message),
+            body: self.encoding.encode(message, &encoded),
+            encoding: self.encoding,
+            message: encoded,
             raw_body: if whole { self.raw_body.clone() } else { Vec::new() },
         })
     }

@@ -46,13 +46,13 @@ pub struct TailedEvent {
 /// page is the most it holds.
 ///
 /// # Errors
-/// [`LogError::BeyondEnd`] when it would begin after a position that does not exist yet.
-pub fn tail(
+/// [`LogError::BeyondEnd`] when it would begin after a position that does not exist yet; when the engine cannot be asked.
+pub async fn tail(
     log: Arc<dyn EventLog>,
     request: TailRequest,
     stop: CancellationToken,
 ) -> Result<impl Stream<Item = Result<TailedEvent, LogError>> + Send + 'static, LogError> {
-    let end = log.end();
+    let end = log.end().await?;
     let after = request.after.unwrap_or(end);
     if after > end {
         return Err(LogError::BeyondEnd { after, end });

@@ -89,6 +89,8 @@ pub(crate) trait Store: Send + Sync {
     ) -> Result<Vec<Quarantined>, StoreError>;
     /// Notes what became of another attempt: `delivery` as it is now. A resolved delivery's body goes, since the log has it.
     async fn note_attempt(&self, delivery: &Quarantined) -> Result<(), StoreError>;
+    /// Returns how many deliveries wait for a retry, of every organization, and their bytes.
+    async fn quarantine_size(&self) -> Result<(u64, u64), StoreError>;
 }
 
 /// Opens the store and brings it up to date.

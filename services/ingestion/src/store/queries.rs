@@ -307,6 +307,13 @@ macro_rules! implement_store {
                 .await?;
                 Ok(())
             }
+
+            async fn quarantine_size(&self) -> Result<(u64, u64), StoreError> {
+                let size = "select count(*) as deliveries, cast(coalesce(sum(size_bytes), 0) as bigint) as bytes
+                            from quarantine where resolved_at is null";
+                let size = query(size).fetch_one(self.readers()).await?;
+                Ok((unsigned(size.try_get("deliveries")?)?, unsigned(size.try_get("bytes")?)?))
+            }
         }
     };
 }

@@ -59,7 +59,7 @@ async fn the_body_kept_with_the_record_has_no_secret_but_everything_else() {
     let taken = world.deliver(&source, &headers, &body).await.unwrap();
     let clock = Arc::new(world.clock.clone());
     let folder = world.stop().await;
-    let (log, _) = log::open(folder.path(), LogSettings::default(), clock, CancellationToken::new()).await.unwrap();
+    let (log, _) = log::open_embedded(folder.path(), LogSettings::default(), clock, CancellationToken::new()).await.unwrap();
     let sequence = Position(taken.position).sequence();
     let kept = log.raw_body(&"acme".parse().unwrap(), sequence).await.unwrap().expect("the body is kept");
     let expected: serde_json::Value = serde_json::from_slice(&body).unwrap();

@@ -1,6 +1,6 @@
 //! A log under test: the engine itself, or the engine behind its gRPC service, as the same trait.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use colloquy_proto::log::v1 as pb;
 use colloquy_proto::log::v1::event_log_service_client::EventLogServiceClient;
 use colloquy_service::Caller;
 use colloquy_service::transport::{LocalSlot, MAX_MESSAGE_BYTES, Transport};
-use colloquy_storage::StoreError;
+use colloquy_storage::{DatabaseUrl, StoreError};
+use colloquy_testkit::nats::Nats;
 use colloquy_types::{ConversationId, OrganizationId, Position, SystemClock};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -27,16 +28,23 @@ use tonic::{Code, Request, Status, Streaming};
 
 use crate::log::grpc::EventLogGrpc;
 use crate::log::{
-    Appended, Batch, Consumer, ConsumerStart, EventLog, LogError, LogRecord, LogSettings, NewRecord, Page, ReadRequest,
-    TailRequest, TailedEvent, open, tail,
+    Appended, Batch, Consumer, ConsumerStart, ConsumerState, EventLog, JetStreamSettings, LogEngine, LogError, LogRecord,
+    LogSettings, NewRecord, Page, ReadRequest, TailRequest, TailedEvent, open, tail,
 };
+use crate::{MasterKey, Settings};
 
 /// How long a test waits for anything.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
+/// Where a log is kept, and outlives the process that has it open.
+enum Place {
+    Folder(TempDir),
+    JetStream { nats: tokio::sync::Mutex<Nats>, store: PathBuf, database: Settings, _folder: TempDir },
+}
+
 pub(crate) struct Subject {
     pub(crate) log: Arc<dyn EventLog>,
-    pub(crate) folder: Arc<TempDir>,
+    place: Arc<Place>,
     pub(crate) stop: CancellationToken,
     client: Option<EventLogServiceClient<Transport>>,
     settings: LogSettings,
@@ -64,19 +72,57 @@ pub(crate) fn client(log: &Arc<dyn EventLog>, caller: Caller, stop: Cancellation
 }
 
 impl Subject {
-    pub(crate) async fn embedded(settings: LogSettings) -> Self {
-        Self::at(Arc::new(TempDir::new().unwrap()), settings, false).await
+    pub(crate) async fn embedded(settings: LogSettings) -> Option<Self> {
+        Some(Self::at(Arc::new(Place::Folder(TempDir::new().unwrap())), settings, false).await)
     }
 
-    pub(crate) async fn over_grpc(settings: LogSettings) -> Self {
-        Self::at(Arc::new(TempDir::new().unwrap()), settings, true).await
+    pub(crate) async fn over_grpc(settings: LogSettings) -> Option<Self> {
+        Some(Self::at(Arc::new(Place::Folder(TempDir::new().unwrap())), settings, true).await)
     }
 
-    async fn at(folder: Arc<TempDir>, settings: LogSettings, remote: bool) -> Self {
+    pub(crate) async fn jetstream(settings: LogSettings) -> Option<Self> {
+        Self::on_jetstream(settings, None, false).await
+    }
+
+    pub(crate) async fn jetstream_over_grpc(settings: LogSettings) -> Option<Self> {
+        Self::on_jetstream(settings, None, true).await
+    }
+
+    pub(crate) async fn jetstream_with_postgres(settings: LogSettings) -> Option<Self> {
+        let url = colloquy_testkit::postgres::database_url().await?;
+        Self::on_jetstream(settings, Some(url), false).await
+    }
+
+    async fn on_jetstream(settings: LogSettings, postgres: Option<String>, remote: bool) -> Option<Self> {
+        // Each log has a server of its own; the variable says that there can be one.
+        colloquy_testkit::nats::server_url()?;
+        let folder = TempDir::new().unwrap();
+        let mut database = Settings::in_folder(folder.path().to_owned(), MasterKey::new([7; 32]));
+        if let Some(url) = postgres {
+            database.database = DatabaseUrl::parse(&url, folder.path()).unwrap();
+        }
+        let nats = Nats::start().await;
+        let (store, nats) = (nats.store(), tokio::sync::Mutex::new(nats));
+        let place = Place::JetStream { nats, store, database, _folder: folder };
+        Some(Self::at(Arc::new(place), settings, remote).await)
+    }
+
+    async fn at(place: Arc<Place>, settings: LogSettings, remote: bool) -> Self {
         let stop = CancellationToken::new();
-        let (log, tasks) = open(folder.path(), settings, Arc::new(SystemClock), stop.clone()).await.unwrap();
+        let clock = Arc::new(SystemClock);
+        let (engine, database) = match &*place {
+            Place::Folder(folder) => {
+                let engine = LogEngine::Embedded { folder: folder.path().to_owned() };
+                (engine, Settings::in_folder(folder.path().join("ingestion"), MasterKey::new([7; 32])))
+            }
+            Place::JetStream { nats, database, .. } => {
+                (LogEngine::JetStream(JetStreamSettings::on(vec![nats.lock().await.url()])), database.clone())
+            }
+        };
+        let (database, _) = crate::store::open(&database).await.unwrap();
+        let (log, tasks) = open(&engine, settings, &database, clock, stop.clone()).await.unwrap();
         let tasks = tasks.into_iter().map(|task| tokio::spawn(task.work)).collect();
-        let mut subject = Self { log, folder, stop: stop.clone(), client: None, settings, tasks };
+        let mut subject = Self { log, place, stop: stop.clone(), client: None, settings, tasks };
         if remote {
             let client = client(&subject.log, Caller::Service, stop);
             subject.log = Arc::new(Remote { engine: Arc::clone(&subject.log), client: client.clone() });
@@ -85,12 +131,17 @@ impl Subject {
         subject
     }
 
-    /// Returns the same log, opened again after its process was lost.
+    /// Returns the same log, opened again after its process was lost, and its servers with it.
     pub(crate) async fn crash(self) -> Self {
         for task in &self.tasks {
             task.abort();
         }
-        Self::at(Arc::clone(&self.folder), self.settings, self.client.is_some()).await
+        if let Place::JetStream { nats, .. } = &*self.place {
+            let mut nats = nats.lock().await;
+            nats.kill();
+            nats.restart().await;
+        }
+        Self::at(Arc::clone(&self.place), self.settings, self.client.is_some()).await
     }
 
     /// Returns the same log, opened again after it was stopped, with other settings.
@@ -99,11 +150,39 @@ impl Subject {
         for task in self.tasks.drain(..) {
             tokio::time::timeout(LIMIT, task).await.expect("the log stops").unwrap().unwrap();
         }
-        Self::at(Arc::clone(&self.folder), settings, self.client.is_some()).await
+        Self::at(Arc::clone(&self.place), settings, self.client.is_some()).await
     }
 
+    /// Returns the same log on servers that lost everything, opened again.
+    pub(crate) async fn lose_servers(self) -> Self {
+        for task in &self.tasks {
+            task.abort();
+        }
+        if let Place::JetStream { nats, .. } = &*self.place {
+            let mut nats = nats.lock().await;
+            nats.kill();
+            nats.wipe();
+            nats.restart().await;
+        }
+        Self::at(Arc::clone(&self.place), self.settings, self.client.is_some()).await
+    }
+
+    /// Returns the same log, opened once more beside this one, as another replica has it.
+    pub(crate) async fn replica(&self) -> Self {
+        Self::at(Arc::clone(&self.place), self.settings, self.client.is_some()).await
+    }
+
+    /// Returns the folder the engine keeps records in.
     pub(crate) fn path(&self) -> &Path {
-        self.folder.path()
+        match &*self.place {
+            Place::Folder(folder) => folder.path(),
+            Place::JetStream { store, .. } => store,
+        }
+    }
+
+    /// Returns whether what remains of a record after an erasure stands where it stood. A message of a stream cannot be changed.
+    pub(crate) fn remainders_stay(&self) -> bool {
+        matches!(*self.place, Place::Folder(_))
     }
 
     pub(crate) async fn append(&self, records: Vec<NewRecord>) -> Appended {
@@ -117,7 +196,7 @@ impl Subject {
 
     pub(crate) async fn tail(&self, request: TailRequest) -> BoxStream<'static, Result<TailedEvent, LogError>> {
         let Some(mut client) = self.client.clone() else {
-            return tail(Arc::clone(&self.log), request, self.stop.clone()).unwrap().boxed();
+            return tail(Arc::clone(&self.log), request, self.stop.clone()).await.unwrap().boxed();
         };
         let request = pb::TailRequest {
             after_position: request.after.map(|after| after.0),
@@ -188,8 +267,16 @@ impl EventLog for Remote {
         self.engine.raw_body(organization, sequence).await
     }
 
-    fn end(&self) -> Position {
-        self.engine.end()
+    async fn end(&self) -> Result<Position, LogError> {
+        self.engine.end().await
+    }
+
+    async fn consumers(&self, organization: Option<&OrganizationId>) -> Result<Vec<ConsumerState>, LogError> {
+        self.engine.consumers(organization).await
+    }
+
+    async fn consumer_state(&self, organization: Option<&OrganizationId>, name: &str) -> Result<Option<ConsumerState>, LogError> {
+        self.engine.consumer_state(organization, name).await
     }
 
     async fn wait_beyond(&self, position: Position) {
@@ -206,13 +293,22 @@ struct RemoteConsumer {
 impl Consumer for RemoteConsumer {
     async fn next(&mut self) -> Result<Batch, LogError> {
         let batch = self.batches.message().await.map_err(log_error)?.ok_or(LogError::Closed)?;
-        let records = batch.records.into_iter().map(|record| LogRecord {
-            sequence: record.sequence,
-            organization_id: record.organization_id.parse().unwrap(),
-            event_count: record.events.len() as u32,
-            message: record.encode_to_vec().into(),
+        let records = batch.records.into_iter().map(|message| {
+            let record = pb::Record::decode(message.clone()).unwrap();
+            LogRecord {
+                sequence: record.sequence,
+                organization_id: record.organization_id.parse().unwrap(),
+                event_count: record.events.len() as u32,
+                message,
+            }
         });
-        Ok(Batch { batch_id: batch.batch_id, records: records.collect(), delivery_count: batch.delivery_count })
+        Ok(Batch {
+            batch_id: batch.batch_id,
+            records: records.collect(),
+            delivery_count: batch.delivery_count,
+            after: Position(batch.after_position),
+            acknowledged: Position(batch.acknowledged_position),
+        })
     }
 
     fn acknowledge(&mut self, batch_id: u64) {

@@ -4,8 +4,6 @@
 //! out. What is larger than a few hundred bytes is compressed as well. Measured over native batches, this is a third of the
 //! message that readers get.
 
-use std::cell::RefCell;
-
 use colloquy_events::convert::timestamp_to_pb;
 use colloquy_proto::log::v1 as pb;
 use colloquy_storage::StoreError;
@@ -13,16 +11,14 @@ use colloquy_types::{OrganizationId, Provider, Timestamp};
 use prost::Message;
 use uuid::Uuid;
 
+use crate::log::compression::{compress, decompress};
+
 /// The first byte of a body: what follows is a [`StoredRecord`], as it is.
 const PLAIN: u8 = 0;
 /// The first byte of a body: what follows is its length and a compressed [`StoredRecord`].
 const COMPRESSED: u8 = 1;
 /// Below this, compression gains nothing.
 const COMPRESS_FROM: usize = 384;
-/// Higher levels gain a few percent and cost several times as much.
-const LEVEL: i32 = 1;
-/// No stored record and no raw body is larger: what a damaged length could make us allocate.
-const MAX_DECOMPRESSED: usize = 1 << 30;
 
 #[derive(Clone, PartialEq, Message)]
 struct StoredRecord {
@@ -109,7 +105,7 @@ fn timestamp(millis: i64) -> Option<prost_types::Timestamp> {
 }
 
 /// Encodes a record, as its message, for the file. Sequence, organization and raw body stand in columns of their own.
-pub(super) fn encode(message: pb::Record) -> Vec<u8> {
+pub(in crate::log) fn encode(message: pb::Record) -> Vec<u8> {
     let received_at = millis(&message.received_at);
     let trace = pack_trace(&message.traceparent);
     let trace_text = if trace.is_none() { message.traceparent } else { String::new() };
@@ -198,43 +194,6 @@ pub(super) fn decode(organization_id: &OrganizationId, body: &[u8]) -> Result<pb
         traceparent: if stored.trace.is_empty() { stored.trace_text } else { unpack_trace(&stored.trace) },
         sequence: 0,
     })
-}
-
-/// Compresses `bytes`; the length stands before them.
-pub(super) fn compress(bytes: &[u8]) -> Vec<u8> {
-    // A compressor is a few hundred kilobytes of tables: one a thread, not one a record.
-    thread_local! {
-        static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> =
-            RefCell::new(zstd::bulk::Compressor::new(LEVEL).ok());
-    }
-    let mut compressed = (bytes.len() as u32).to_le_bytes().to_vec();
-    let packed = COMPRESSOR.with_borrow_mut(|compressor| match compressor {
-        Some(compressor) => compressor.compress(bytes),
-        None => zstd::bulk::compress(bytes, LEVEL),
-    });
-    match packed {
-        Ok(packed) => compressed.extend_from_slice(&packed),
-        // Only for want of memory: an empty frame list would lose the bytes, so they are kept as they are under length 0.
-        Err(_) => {
-            compressed = 0u32.to_le_bytes().to_vec();
-            compressed.extend_from_slice(bytes);
-        }
-    }
-    compressed
-}
-
-/// Undoes [`compress`].
-///
-/// # Errors
-/// When the bytes are damaged.
-pub(super) fn decompress(compressed: &[u8]) -> Result<Vec<u8>, StoreError> {
-    let damaged = || StoreError::Corrupt("compressed bytes".to_owned());
-    let (length, packed) = compressed.split_first_chunk::<4>().ok_or_else(damaged)?;
-    match u32::from_le_bytes(*length) as usize {
-        0 => Ok(packed.to_vec()),
-        length if length <= MAX_DECOMPRESSED => zstd::bulk::decompress(packed, length).map_err(|_| damaged()),
-        _ => Err(damaged()),
-    }
 }
 
 #[cfg(test)]

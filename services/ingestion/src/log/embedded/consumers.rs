@@ -7,11 +7,13 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
+use colloquy_events::convert::timestamp_from_pb;
+use colloquy_storage::StoreError;
 use colloquy_types::{OrganizationId, Position};
 use tokio::sync::Notify;
 
 use super::Shared;
-use crate::log::{Batch, Consumer, ConsumerStart, LogError, Page, ReadRequest};
+use crate::log::{Batch, Consumer, ConsumerStart, ConsumerState, LogError, Page, ReadRequest};
 
 /// How many batches one stream may hold without acknowledging.
 const WINDOW: usize = 4;
@@ -94,6 +96,32 @@ impl Group {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    async fn state(&self, shared: &Shared, name: String) -> Result<ConsumerState, LogError> {
+        let (acknowledged, handed_out, redelivered) = {
+            let state = self.lock();
+            let records = |range: &Range| range.through.sequence().saturating_sub(range.after.sequence());
+            let handed_out = state.handed_out.values().map(|handed_out| records(&handed_out.range)).sum();
+            let again = state.handed_out.values().map(|handed_out| &handed_out.range).filter(|range| range.deliveries > 1);
+            (state.acknowledged(), handed_out, again.map(records).sum())
+        };
+        let end = shared.end();
+        let organization = self.organization.as_ref();
+        let oldest = ReadRequest { after: acknowledged, through: end, organization, max_events: 1 };
+        let oldest = shared.read(oldest).await?.records.into_iter().next();
+        let oldest = oldest.map(|record| record.to_message()).transpose();
+        let oldest = oldest.map_err(|error| StoreError::Corrupt(error.to_string()))?.and_then(|message| message.received_at);
+        Ok(ConsumerState {
+            name,
+            organization: self.organization.clone(),
+            acknowledged,
+            end,
+            lag_records: end.sequence().saturating_sub(acknowledged.sequence()),
+            handed_out,
+            redelivered,
+            oldest_received_at: oldest.and_then(|at| timestamp_from_pb("received_at", at).ok()),
+        })
+    }
 }
 
 impl Consumers {
@@ -126,6 +154,24 @@ impl Consumers {
                 group.lock().saved = None;
             }
         }
+    }
+
+    /// Tells how far the consumers of `organization` have come, by name; only the one called `name` when it is given.
+    pub(super) async fn states(
+        &self,
+        shared: &Shared,
+        organization: Option<&OrganizationId>,
+        name: Option<&str>,
+    ) -> Result<Vec<ConsumerState>, LogError> {
+        let wanted = |key: &ConsumerKey| key.0.as_ref() == organization && name.is_none_or(|name| key.1 == name);
+        let mut groups: Vec<_> =
+            self.lock().iter().filter(|(key, _)| wanted(key)).map(|(key, group)| (key.1.clone(), Arc::clone(group))).collect();
+        groups.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let mut states = Vec::with_capacity(groups.len());
+        for (name, group) in groups {
+            states.push(group.state(shared, name).await?);
+        }
+        Ok(states)
     }
 
     /// Adds a stream.
@@ -212,7 +258,14 @@ impl ConsumerStream {
             }
             let range = Range { after: range.after, through: page.through, deliveries: range.deliveries + 1 };
             let batch_id = state.hand_out(self.stream, range);
-            return Ok(Found::Batch(Batch { batch_id, records: page.records, delivery_count: range.deliveries }));
+            let (after, acknowledged) = (range.after, state.acknowledged());
+            return Ok(Found::Batch(Batch {
+                batch_id,
+                records: page.records,
+                delivery_count: range.deliveries,
+                after,
+                acknowledged,
+            }));
         }
     }
 

@@ -11,7 +11,7 @@ use colloquy_storage::StoreError;
 use colloquy_types::{ConversationId, EventId, OrganizationId, Position};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
-use super::prepare::Prepared;
+use crate::log::prepare::Prepared;
 use crate::log::{Appended, AppendedRecord, LogRecord};
 
 /// The last numbers given out. Read again after any failure, since a failed commit may yet have happened.

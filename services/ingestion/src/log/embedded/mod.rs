@@ -4,7 +4,6 @@ mod codec;
 mod consumers;
 mod erase;
 mod group;
-mod prepare;
 mod reader;
 mod ring;
 #[cfg(test)]
@@ -25,29 +24,17 @@ use tokio_util::sync::CancellationToken;
 use self::consumers::Consumers;
 use self::group::Numbers;
 use self::ring::Ring;
-use self::writer::{Queue, Writer};
-use super::{Appended, Consumer, ConsumerStart, EventLog, LogError, NewRecord, Page, ReadRequest};
+use self::writer::Writer;
+use super::compression::decompress;
+use super::prepare::{Encoding, prepare};
+use super::queue::Queue;
+use super::{Appended, Consumer, ConsumerStart, ConsumerState, EventLog, LogError, LogSettings, NewRecord, Page, ReadRequest};
+
+pub(super) use self::codec::encode;
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("migrations/log");
 /// The file's name in its folder.
 const FILE_NAME: &str = "log.sqlite";
-
-/// Bounds of the embedded engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LogSettings {
-    /// How many appends may wait to be written; further ones are refused with a retry hint.
-    pub queue_appends: usize,
-    /// How many bytes the waiting appends may occupy, encoded.
-    pub queue_bytes: usize,
-    /// How many bytes of the newest records stay in memory for readers that keep up.
-    pub recent_bytes: usize,
-}
-
-impl Default for LogSettings {
-    fn default() -> Self {
-        Self { queue_appends: 4_096, queue_bytes: 96 << 20, recent_bytes: 4 << 20 }
-    }
-}
 
 /// Opens the log in `folder`, making it if it is missing. The returned tasks must run for anything to be written.
 ///
@@ -60,6 +47,7 @@ pub async fn open(
     stop: CancellationToken,
 ) -> anyhow::Result<(Arc<dyn EventLog>, Vec<Task>)> {
     let sqlite = Sqlite::open(&folder.join(FILE_NAME), Durability::Full, &MIGRATIONS).await?;
+    sqlite.measure("ingestion", "log writer", "log readers");
     let numbers = Numbers::load(&mut *sqlite.writer().acquire().await?).await?;
     let shared = Arc::new(Shared {
         sqlite,
@@ -78,7 +66,7 @@ pub async fn open(
 ///
 /// # Errors
 /// When the file cannot be opened or migrated.
-pub async fn migrate(folder: &Path) -> anyhow::Result<()> {
+pub(super) async fn migrate(folder: &Path) -> anyhow::Result<()> {
     Sqlite::open(&folder.join(FILE_NAME), Durability::Full, &MIGRATIONS).await?.close().await;
     Ok(())
 }
@@ -121,7 +109,7 @@ impl Shared {
 #[async_trait]
 impl EventLog for EmbeddedLog {
     async fn append(&self, records: Vec<NewRecord>) -> Result<Appended, LogError> {
-        let records = prepare::prepare(records).await?;
+        let records = prepare(records, Encoding::File).await?;
         self.queue.append(records).await
     }
 
@@ -131,6 +119,14 @@ impl EventLog for EmbeddedLog {
 
     async fn consumer(&self, start: ConsumerStart) -> Result<Box<dyn Consumer>, LogError> {
         Ok(Box::new(self.consumers.join(Arc::clone(&self.shared), start)?))
+    }
+
+    async fn consumers(&self, organization: Option<&OrganizationId>) -> Result<Vec<ConsumerState>, LogError> {
+        self.consumers.states(&self.shared, organization, None).await
+    }
+
+    async fn consumer_state(&self, organization: Option<&OrganizationId>, name: &str) -> Result<Option<ConsumerState>, LogError> {
+        Ok(self.consumers.states(&self.shared, organization, Some(name)).await?.pop())
     }
 
     async fn erase(&self, organization: &OrganizationId, conversation: ConversationId) -> Result<u64, LogError> {
@@ -146,13 +142,13 @@ impl EventLog for EmbeddedLog {
                 .fetch_optional(self.shared.sqlite.readers())
                 .await?;
         let Some(compressed) = compressed.flatten() else { return Ok(None) };
-        let raw_body = tokio::task::spawn_blocking(move || codec::decompress(&compressed));
+        let raw_body = tokio::task::spawn_blocking(move || decompress(&compressed));
         let raw_body = raw_body.await.map_err(|_| StoreError::Corrupt("a raw body".to_owned()))??;
         Ok(Some(raw_body.into()))
     }
 
-    fn end(&self) -> Position {
-        self.shared.end()
+    async fn end(&self) -> Result<Position, LogError> {
+        Ok(self.shared.end())
     }
 
     async fn wait_beyond(&self, position: Position) {

@@ -67,7 +67,7 @@ async fn a_record_the_file_refuses_fails_alone() {
     for (name, answer) in names.iter().zip(&answers) {
         assert_eq!(answer.is_ok(), *name != "poison", "{name}: {answer:?}");
     }
-    assert_eq!(log.end(), Position::end_of(4));
+    assert_eq!(log.end().await.unwrap(), Position::end_of(4));
     assert_eq!(log.append(vec![record("e")]).await.unwrap().position, Position::new(5, 0));
 }
 

@@ -1,126 +1,22 @@
 //! The one task that writes the log.
-//!
-//! While one commit waits for the disk, the next appends gather in the queue; then they are taken together. So the number of
-//! commits follows the disk and the number of appends does not.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use colloquy_service::metrics;
 use colloquy_storage::StoreError;
 use colloquy_types::{Clock, ConversationId, OrganizationId, Position};
-use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::consumers::Consumers;
 use super::group::{self, Numbers, Written};
-use super::prepare::Prepared;
-use super::{LogSettings, Shared, erase};
+use super::{Shared, erase};
+use crate::log::prepare::Prepared;
+use crate::log::queue::{Command, Group, Waiting, Work};
 use crate::log::{Appended, LogError};
 
-/// One commit takes no more events than this, so that the first of them do not wait for the last for long.
-const GROUP_EVENTS: usize = 8_192;
-/// One commit takes no more bytes than this.
-const GROUP_BYTES: usize = 16 << 20;
 /// How often acknowledgements are written down.
 const SAVE_EVERY: Duration = Duration::from_secs(1);
-/// Queue space is counted in units of this many bytes.
-const UNIT: usize = 1 << 10;
-
-type Answer<T> = oneshot::Sender<Result<T, LogError>>;
-
-/// What waits for the writer.
-enum Command {
-    Append { records: Vec<Prepared>, bytes: usize, _room: OwnedSemaphorePermit, answer: Answer<Appended> },
-    Erase { organization: OrganizationId, conversation: ConversationId, answer: Answer<u64> },
-}
-
-/// The way to the writer: bounded by count and by bytes, and never waited for.
-pub(super) struct Queue {
-    commands: mpsc::Sender<Command>,
-    room: Arc<Semaphore>,
-    units: usize,
-}
-
-impl Queue {
-    pub(super) fn new(settings: LogSettings) -> (Self, Waiting) {
-        let (commands, waiting) = mpsc::channel(settings.queue_appends.max(1));
-        let units = (settings.queue_bytes / UNIT).clamp(1, Semaphore::MAX_PERMITS);
-        (Self { commands, room: Arc::new(Semaphore::new(units)), units }, Waiting { commands: waiting, next: None })
-    }
-
-    /// Queues an append and waits until it is durable.
-    pub(super) async fn append(&self, records: Vec<Prepared>) -> Result<Appended, LogError> {
-        let bytes = records.iter().map(Prepared::bytes).sum::<usize>();
-        // An append that is larger than the whole queue may go when the queue is empty.
-        let units = bytes.div_ceil(UNIT).clamp(1, self.units);
-        let room = u32::try_from(units).ok().and_then(|units| Arc::clone(&self.room).try_acquire_many_owned(units).ok());
-        let Some(room) = room else { return Err(LogError::QueueFull) };
-        let (answer, answered) = oneshot::channel();
-        self.send(Command::Append { records, bytes, _room: room, answer })?;
-        answered.await.unwrap_or(Err(LogError::Closed))
-    }
-
-    /// Queues an erasure and waits until it is done.
-    pub(super) async fn erase(&self, organization: OrganizationId, conversation: ConversationId) -> Result<u64, LogError> {
-        let (answer, answered) = oneshot::channel();
-        self.send(Command::Erase { organization, conversation, answer })?;
-        answered.await.unwrap_or(Err(LogError::Closed))
-    }
-
-    fn send(&self, command: Command) -> Result<(), LogError> {
-        self.commands.try_send(command).map_err(|error| match error {
-            TrySendError::Full(_) => LogError::QueueFull,
-            TrySendError::Closed(_) => LogError::Closed,
-        })
-    }
-}
-
-/// The writer's end of the queue.
-pub(super) struct Waiting {
-    commands: mpsc::Receiver<Command>,
-    /// Taken, but for the next group.
-    next: Option<Command>,
-}
-
-/// What is done in one go.
-enum Work {
-    Group(Vec<Command>),
-    Erase { organization: OrganizationId, conversation: ConversationId, answer: Answer<u64> },
-}
-
-impl Waiting {
-    /// Waits for work; `None` once the queue is closed and empty.
-    async fn take(&mut self) -> Option<Work> {
-        let first = match self.next.take() {
-            Some(command) => command,
-            None => self.commands.recv().await?,
-        };
-        let mut group = Vec::new();
-        let (mut events, mut bytes) = (0, 0);
-        let mut candidate = Some(first);
-        while let Some(command) = candidate {
-            let (more_events, more_bytes) = match &command {
-                Command::Append { records, bytes, .. } => (records.iter().map(|record| record.events.len()).sum(), *bytes),
-                Command::Erase { .. } => (0, 0),
-            };
-            let fits = group.is_empty() || events + more_events <= GROUP_EVENTS && bytes + more_bytes <= GROUP_BYTES;
-            match command {
-                Command::Erase { organization, conversation, answer } if group.is_empty() => {
-                    return Some(Work::Erase { organization, conversation, answer });
-                }
-                command @ Command::Append { .. } if fits => group.push(command),
-                command => {
-                    self.next = Some(command);
-                    break;
-                }
-            }
-            (events, bytes) = (events + more_events, bytes + more_bytes);
-            candidate = self.commands.try_recv().ok();
-        }
-        Some(Work::Group(group))
-    }
-}
 
 /// The writer.
 pub(super) struct Writer {
@@ -144,7 +40,7 @@ impl Writer {
             tokio::select! {
                 biased;
                 _ = save.tick() => self.save_acknowledgements().await,
-                () = stop.cancelled(), if !waiting.commands.is_closed() => waiting.commands.close(),
+                () = stop.cancelled(), if !waiting.is_closed() => waiting.close(),
                 work = waiting.take() => match work {
                     Some(Work::Group(group)) => self.append(group).await,
                     Some(Work::Erase { organization, conversation, answer }) => {
@@ -160,27 +56,17 @@ impl Writer {
         Ok(())
     }
 
-    async fn append(&mut self, group: Vec<Command>) {
-        let (mut appends, mut answers, mut rooms) = (Vec::new(), Vec::new(), Vec::new());
-        for command in group {
-            if let Command::Append { records, _room, answer, .. } = command {
-                appends.push(records);
-                answers.push(answer);
-                rooms.push(_room);
-            }
-        }
-        let results = match self.commit(&mut appends).await {
+    async fn append(&mut self, commands: Vec<Command>) {
+        let mut group = Group::of(commands);
+        let results = match self.commit(&mut group.appends).await {
             Ok(written) => written.into_iter().map(Ok).collect(),
-            Err(error) if error.is_transient() || appends.len() == 1 => refuse_all(error, appends.len()),
+            Err(error) if error.is_transient() || group.appends.len() == 1 => refuse_all(error, group.appends.len()),
             Err(error) => {
-                tracing::error!("a group of {} appends failed and is written one by one: {error}", appends.len());
-                self.commit_each(&mut appends).await
+                tracing::error!("a group of {} appends failed and is written one by one: {error}", group.appends.len());
+                self.commit_each(&mut group.appends).await
             }
         };
-        for (answer, result) in answers.into_iter().zip(results) {
-            // Whoever asked may be gone; a repeat will find the record.
-            let _ = answer.send(result);
-        }
+        group.answer(results);
     }
 
     /// Writes each append by itself, so that the one at fault fails alone.
@@ -208,6 +94,7 @@ impl Writer {
         let Written { numbers, answers, records } = group::write(&mut connection, numbers, appends).await?;
         self.numbers = Some(numbers);
         if !records.is_empty() {
+            metrics::log_batch(records.len());
             self.shared.recent.push(records);
             self.publish(numbers);
         }

@@ -1,0 +1,28 @@
+-- Where the events of the JetStream log are: how a repeat is recognised, and how an erasure finds what it erases. The log itself is
+-- in JetStream; whatever is missing here is completed from it.
+create table log_events (
+    organization_id text not null,
+    conversation_id uuid not null,
+    event_id uuid not null,
+    -- The number of its record. A record can be there twice when two replicas took it at the same instant.
+    sequence bigint not null,
+    primary key (organization_id, conversation_id, event_id, sequence)
+);
+create index log_events_by_sequence on log_events (sequence);
+
+-- Conversations that were erased: later events of theirs are dropped.
+create table log_erasures (
+    organization_id text not null,
+    conversation_id uuid not null,
+    erased_at bigint not null,
+    primary key (organization_id, conversation_id)
+);
+
+-- The streams there have been, one after the other. A record's number is its number in the stream plus the offset, so that
+-- numbers go on when a stream was lost and made anew. Of the installation, not of an organization.
+create table log_epochs (
+    epoch bigint primary key,
+    number_offset bigint not null,
+    -- Every record up to this number is in log_events.
+    indexed_through bigint not null
+);
