@@ -105,7 +105,8 @@ impl EventLogService for FakeLog {
                 log.0.records.lock().unwrap().iter().filter(|record| record.sequence > after.sequence()).cloned().collect();
             let limit = if break_after == 0 { usize::MAX } else { break_after };
             for record in records.into_iter().take(limit) {
-                let (batch_id, before) = (record.sequence + 500, Position::end_of(record.sequence - 1));
+                let batch_id = record.sequence + 500;
+                let before = if record.sequence == 1 { Position::START } else { Position::end_of(record.sequence - 1) };
                 let after_position = if log.0.shared.load(Ordering::SeqCst) { before.0 } else { 0 };
                 let batch = pb::ConsumeResponse {
                     batch_id,

@@ -3,6 +3,7 @@
 
 mod database;
 mod error;
+mod observe;
 mod page_token;
 mod postgres;
 mod sqlite;

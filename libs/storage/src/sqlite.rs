@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
+use sqlx::Connection;
 use sqlx::SqlitePool;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -59,6 +60,9 @@ impl Sqlite {
             .pragma("secure_delete", "on")
             .optimize_on_close(false, None);
         let writer = pool().max_connections(1).min_connections(1).idle_timeout(None).max_lifetime(None);
+        // A full disk makes SQLite itself roll a transaction back, and the driver, whose own attempt then fails, believes for ever
+        // that the connection is still in it. Such a connection is replaced.
+        let writer = writer.before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }));
         let writer = writer.connect_with(options.clone()).await.with_context(|| format!("cannot open {}", path.display()))?;
         migrate(path, &writer, migrations).await?;
         let readers = pool().max_connections(readers_at_once()).acquire_timeout(ACQUIRE_TIMEOUT).max_lifetime(None);
@@ -103,4 +107,31 @@ async fn migrate(path: &Path, writer: &SqlitePool, migrations: &Migrator) -> any
     let migrated = migrations.run(writer).await.with_context(|| format!("cannot migrate {}", path.display()));
     drop(lock);
     migrated
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StoreError;
+
+    async fn insert(sqlite: &Sqlite) -> Result<(), StoreError> {
+        let mut transaction = sqlite.writer().begin_with("begin immediate").await?;
+        sqlx::query("insert into pages (content) values (zeroblob(1000000))").execute(&mut *transaction).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn writing_goes_on_once_a_full_disk_has_room_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let nothing = Migrator::DEFAULT;
+        let sqlite = Sqlite::open(&folder.path().join("full.sqlite"), Durability::Lazy, &nothing).await.unwrap();
+        sqlx::query("create table pages (content blob)").execute(sqlite.writer()).await.unwrap();
+        // To SQLite, a file that may not grow is a disk that is full. Only this connection is told so.
+        sqlx::query("pragma max_page_count = 10").execute(sqlite.writer()).await.unwrap();
+        assert!(matches!(insert(&sqlite).await, Err(StoreError::Full(_))));
+        insert(&sqlite).await.unwrap();
+        let rows: i64 = sqlx::query_scalar("select count(*) from pages").fetch_one(sqlite.readers()).await.unwrap();
+        assert_eq!(rows, 1);
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use colloquy_events::{Data, Event, Feedback, Patch, Record};
 use colloquy_log_client::Appender;
-use colloquy_service::Progress;
+use colloquy_service::{Progress, telemetry};
 use colloquy_types::{Clock, ConversationId, EventId, OrganizationId, Position, RecordId, Timestamp};
 
 use crate::error::Error;
@@ -63,7 +63,7 @@ impl Changes {
             source_id: None,
             received_at: now,
             events: vec![event],
-            traceparent: String::new(),
+            traceparent: telemetry::traceparent(),
             sequence: 0,
         };
         let position = self.log.append(vec![record]).await.map_err(Error::Log)?.position;

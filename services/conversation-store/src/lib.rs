@@ -9,6 +9,7 @@ mod conversation;
 mod convert;
 mod error;
 mod fold;
+mod gauges;
 mod grpc;
 mod list;
 mod recording;
@@ -21,7 +22,7 @@ mod view;
 use std::sync::Arc;
 use std::time::Duration;
 
-use colloquy_log_client::Appender;
+use colloquy_log_client::{Appender, UnknownEvents};
 use colloquy_outbound::Policy;
 use colloquy_proto::conversation::v1::conversation_service_server::{ConversationServiceServer, SERVICE_NAME};
 use colloquy_service::transport::{MAX_MESSAGE_BYTES, Transport};
@@ -32,6 +33,9 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use self::changes::Changes;
+
+/// What the service and its reader are called.
+const NAME: &str = "conversation-store";
 
 /// What the service is told by its settings.
 pub struct Settings {
@@ -64,6 +68,7 @@ pub struct Deps {
 pub async fn build(settings: Settings, deps: Deps) -> anyhow::Result<Service> {
     let database = store::open_database(&settings.database).await?;
     let conversations = store::over(&database).await?;
+    let unknown_events = UnknownEvents::of(&database);
     let progress = Progress::starting_at(Position::START);
     let appender = Appender::new(deps.log.clone());
     let changes = Changes::new(conversations.clone(), appender.clone(), progress.clone(), deps.clock.clone());
@@ -71,6 +76,8 @@ pub async fn build(settings: Settings, deps: Deps) -> anyhow::Result<Service> {
         grpc::Handler::new(conversations.clone(), changes, progress.clone(), deps.page_tokens.clone(), deps.clock.clone());
     let server = ConversationServiceServer::new(handler).max_encoding_message_size(MAX_MESSAGE_BYTES);
 
+    let checks = vec![database.observe(NAME), colloquy_log_client::check(NAME, deps.log.clone(), deps.clock.clone())];
+    let gauges = gauges::fetch_queue(database.clone(), deps.stop.clone());
     let recordings =
         recording::Settings { objects_url: settings.objects_url, max_bytes: recording::MAX_BYTES, outbound: settings.outbound };
     let recordings = recording::build(
@@ -84,15 +91,16 @@ pub async fn build(settings: Settings, deps: Deps) -> anyhow::Result<Service> {
         },
     )?;
 
-    let reader = Arc::new(view::View::new(conversations.clone(), deps.clock.clone()));
+    let reader = Arc::new(view::View::new(conversations.clone(), deps.clock.clone(), unknown_events));
     let sweeper = sweep::Sweeper::new(conversations, appender, deps.clock, settings.stuck_after);
     let mut tasks = vec![
         Task::new("conversation-store reader", colloquy_log_client::run(reader, deps.log, progress, deps.stop.clone())),
         Task::new("conversation-store sweeper", sweeper.run(deps.stop)),
     ];
+    tasks.push(gauges);
     tasks.extend(recordings.tasks);
     let routes = Routes::new(server).add_service(recordings.server);
-    Ok(Service { name: "conversation-store", grpc_names: vec![SERVICE_NAME, recording::SERVICE_NAME], routes, tasks })
+    Ok(Service { name: NAME, grpc_names: vec![SERVICE_NAME, recording::SERVICE_NAME], routes, tasks, checks })
 }
 
 /// Brings the database up to date.

@@ -18,8 +18,9 @@ pub(crate) fn encode(event: &Event) -> Vec<u8> {
     compression::pack(message.encode_to_vec())
 }
 
-/// Reads what [`encode`] wrote for the event `event_id`.
-pub(crate) fn decode(bytes: &[u8], event_id: uuid::Uuid, conversation: &Named) -> Result<Event, StoreError> {
+/// Reads what [`encode`] wrote for the event `event_id`; `None` when a newer release wrote it and this one does not know what it
+/// says.
+pub(crate) fn decode(bytes: &[u8], event_id: uuid::Uuid, conversation: &Named) -> Result<Option<Event>, StoreError> {
     let bytes = compression::unpack(bytes)?;
     let corrupt = |what: String| StoreError::Corrupt(format!("event {event_id}: {what}"));
     let mut message = pb::Event::decode(bytes.as_slice()).map_err(|error| corrupt(error.to_string()))?;
@@ -27,5 +28,20 @@ pub(crate) fn decode(bytes: &[u8], event_id: uuid::Uuid, conversation: &Named) -
     message.conversation_id = conversation.conversation_id.to_string();
     message.provider = conversation.provider.to_string();
     message.external_id.clone_from(&conversation.external_id);
-    Event::try_from(message).map_err(|error| corrupt(error.to_string()))
+    Ok(Event::try_from(message).ok())
+}
+
+/// Returns what [`encode`] wrote as the bytes of a whole event, also when this release does not know what it says.
+pub(crate) fn whole(bytes: &[u8], event_id: uuid::Uuid, conversation: &Named) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = compression::unpack(bytes)?;
+    let head = pb::Event {
+        event_id: event_id.to_string(),
+        conversation_id: conversation.conversation_id.to_string(),
+        provider: conversation.provider.to_string(),
+        external_id: conversation.external_id.clone(),
+        ..pb::Event::default()
+    };
+    // A protobuf message may be extended by appending fields.
+    bytes.extend(head.encode_to_vec());
+    Ok(bytes)
 }

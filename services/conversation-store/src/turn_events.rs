@@ -4,6 +4,7 @@
 //! row instead of a dozen, and is read, folded and written with three statements a batch, whatever the batch holds; only the
 //! greatest event of each lane ([`colloquy_events::turn_set`]) is in it, so partial transcripts do not make it grow.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use colloquy_events::{Data, Event, Role, Turn, turn_set};
@@ -76,8 +77,16 @@ impl TurnEvents {
     pub(crate) fn add(&mut self, event: &Event, received_at: Timestamp) -> bool {
         let Some(lane) = turn_set::lane(event) else { return false };
         match self.lanes.get(&lane) {
-            // The same event again is never greater, even when a sender dated it anew: the first one stays.
-            Some(&place) if self.kept[place].0.event_id == event.event_id => false,
+            // The same event again is never greater, even when a sender dated it anew: what was told first counts, whichever of
+            // them a replica happens to hear first.
+            Some(&place) if self.kept[place].0.event_id == event.event_id => {
+                let told = (without_words(event), received_at);
+                let is_first = is_told_before(&told, &self.kept[place]);
+                if is_first {
+                    self.kept[place] = told;
+                }
+                is_first
+            }
             Some(&place) if turn_set::lane_rank(event) <= turn_set::lane_rank(&self.kept[place].0) => false,
             Some(&place) => {
                 self.kept[place] = (without_words(event), received_at);
@@ -125,6 +134,13 @@ pub(crate) struct Named {
     pub(crate) conversation_id: ConversationId,
     pub(crate) provider: Provider,
     pub(crate) external_id: String,
+}
+
+fn is_told_before(one: &(Event, Timestamp), other: &(Event, Timestamp)) -> bool {
+    match one.1.cmp(&other.1) {
+        Ordering::Equal => one.0 != other.0 && row(&one.0, one.1).encode_to_vec() < row(&other.0, other.1).encode_to_vec(),
+        order => order == Ordering::Less,
+    }
 }
 
 fn without_words(event: &Event) -> Event {

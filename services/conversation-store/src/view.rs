@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use colloquy_events::Record;
-use colloquy_log_client::Reader;
+use colloquy_log_client::{Reader, UnknownEvents};
 use colloquy_storage::StoreError;
 use colloquy_types::{Clock, Position};
 
@@ -14,19 +14,20 @@ use crate::store::{ConversationStore, SetAside};
 pub(crate) struct View {
     store: Arc<dyn ConversationStore>,
     clock: Arc<dyn Clock>,
+    unknown_events: UnknownEvents,
 }
 
 impl View {
     /// Returns the view that `store` keeps.
-    pub(crate) fn new(store: Arc<dyn ConversationStore>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+    pub(crate) fn new(store: Arc<dyn ConversationStore>, clock: Arc<dyn Clock>, unknown_events: UnknownEvents) -> Self {
+        Self { store, clock, unknown_events }
     }
 }
 
 #[async_trait]
 impl Reader for View {
     fn name(&self) -> &'static str {
-        "conversation-store"
+        crate::NAME
     }
 
     async fn position(&self) -> Result<Position, StoreError> {
@@ -40,5 +41,9 @@ impl Reader for View {
     async fn set_aside(&self, record: &Record, reason: &str) -> Result<(), StoreError> {
         let set_aside = SetAside { record: record.clone(), reason: reason.to_owned(), at: self.clock.now() };
         self.store.set_aside(&set_aside).await
+    }
+
+    fn unknown_events(&self) -> Option<&UnknownEvents> {
+        Some(&self.unknown_events)
     }
 }

@@ -4,6 +4,7 @@
 //! [`colloquy_events::turn_set`]; an event that says where the conversation stands, or something a transcript shows, has a lane
 //! of its own; all others share two, which only say that there is such a conversation, and that it has begun.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
@@ -26,7 +27,8 @@ const OWN_RANK: std::ops::Range<usize> = 4..16;
 pub struct Kept {
     /// The lane.
     pub lane: Uuid,
-    /// Its rank within the lane: of two, the one with the greater bytes is kept. Ranks of a lane are equally long.
+    /// Its rank within the lane: of two, the one with the greater bytes is kept, and of two equals the one with the greater data.
+    /// Ranks of a lane are equally long.
     pub rank: Vec<u8>,
     /// What it says.
     pub data: Vec<u8>,
@@ -46,6 +48,7 @@ pub struct Row {
 /// Returns what is to be kept of `records`: one row a lane, in the order of the table's key.
 pub fn rows(records: &[Record]) -> Vec<Row> {
     let mut lanes: HashMap<(&OrganizationId, ConversationId, Uuid), ([u8; 32], &Event)> = HashMap::new();
+    let mut writer = payload::Writer::default();
     for record in records {
         for event in &record.events {
             let rank = turn_set::lane_rank(event);
@@ -53,16 +56,22 @@ pub fn rows(records: &[Record]) -> Vec<Row> {
                 Entry::Vacant(slot) => {
                     slot.insert((rank, event));
                 }
-                Entry::Occupied(mut slot) if rank > slot.get().0 => {
-                    slot.insert((rank, event));
+                Entry::Occupied(mut slot) => {
+                    let (known_rank, known) = *slot.get();
+                    let is_greater = match rank.cmp(&known_rank) {
+                        // One event told twice, differently: any rule will do, as long as every replica follows it.
+                        Ordering::Equal => event.data != known.data && writer.write(&event.data) > writer.write(&known.data),
+                        order => order == Ordering::Greater,
+                    };
+                    if is_greater {
+                        slot.insert((rank, event));
+                    }
                 }
-                Entry::Occupied(_) => {}
             }
         }
     }
     let mut lanes: Vec<_> = lanes.into_iter().collect();
     lanes.sort_unstable_by_key(|(key, _)| *key);
-    let mut writer = payload::Writer::default();
     lanes
         .into_iter()
         .map(|((organization_id, conversation_id, lane), (rank, event))| {
@@ -91,10 +100,11 @@ fn lane(event: &Event) -> Uuid {
 /// When one cannot be read.
 pub fn events(conversation_id: ConversationId, kept: &[Kept]) -> Result<Vec<Event>, Unreadable> {
     let mut reader = payload::Reader::default();
-    kept.iter().map(|kept| event(&mut reader, conversation_id, kept)).collect()
+    kept.iter().filter_map(|kept| event(&mut reader, conversation_id, kept).transpose()).collect()
 }
 
-fn event(reader: &mut payload::Reader, conversation_id: ConversationId, kept: &Kept) -> Result<Event, Unreadable> {
+/// Returns the event; `None` when a newer release has kept it and this one does not know what it says.
+fn event(reader: &mut payload::Reader, conversation_id: ConversationId, kept: &Kept) -> Result<Option<Event>, Unreadable> {
     let (times, event_id) = match kept.rank.len() {
         0 => (None, EventId(kept.lane)),
         12 => (Some(&kept.rank[..]), EventId(kept.lane)),
@@ -110,12 +120,12 @@ fn event(reader: &mut payload::Reader, conversation_id: ConversationId, kept: &K
         }
     };
     let data = match kept.lane {
-        MENTIONED => Data::Updated(Update::default()),
-        BEGUN => Data::Updated(Update { status: Some(LiveStatus::InProgress), ..Update::default() }),
+        MENTIONED => Some(Data::Updated(Update::default())),
+        BEGUN => Some(Data::Updated(Update { status: Some(LiveStatus::InProgress), ..Update::default() })),
         _ => reader.read(&kept.data)?,
     };
     let (provider, external_id) = (Provider::Native, String::new());
-    Ok(Event { event_id, conversation_id, provider, external_id, occurred_at, ordinal, data })
+    Ok(data.map(|data| Event { event_id, conversation_id, provider, external_id, occurred_at, ordinal, data }))
 }
 
 fn be_u64(bytes: &[u8]) -> u64 {
@@ -184,6 +194,19 @@ mod tests {
             event_of(4, 4, Data::Updated(Update { status: Some(LiveStatus::InProgress), ..Update::default() })),
         ]);
         assert_eq!(kept, [MENTIONED, BEGUN].map(|lane| Kept { lane, rank: Vec::new(), data: Vec::new() }));
+    }
+
+    #[test]
+    fn what_a_newer_release_has_kept_is_not_shown_and_harms_nothing() {
+        let mut kept =
+            kept_of(vec![event_of(1, 1, Data::Started(Facts { agent_name: Some("Ann".to_owned()), ..Facts::default() }))]);
+        // Plain, with a field that no release has yet.
+        let newer = Kept { lane: Uuid::from_u128(9), rank: kept[0].rank.clone(), data: vec![0, 0xfa, 0x01, 0x01, b'x'] };
+        assert_eq!(kept[0].data[0], newer.data[0], "both are plain");
+        kept.push(newer);
+        let events = events(conversation(), &kept).unwrap();
+        assert_eq!(events.len(), 1);
+        assert_eq!(events[0].event_id.0, kept[0].lane);
     }
 
     fn any_facts() -> impl Strategy<Value = Facts> {

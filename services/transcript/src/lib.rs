@@ -24,6 +24,7 @@ pub mod wording;
 
 use std::sync::Arc;
 
+use colloquy_log_client::UnknownEvents;
 use colloquy_proto::transcript::v1::transcript_service_server::SERVICE_NAME;
 use colloquy_service::{Progress, Service, Task};
 use colloquy_storage::{Database, DatabaseUrl, Durability};
@@ -39,19 +40,21 @@ pub async fn build(settings: Settings, deps: Deps) -> anyhow::Result<Service> {
     let database = Database::open(&settings.database_url, NAME, Durability::Lazy, &store::migrations()).await?;
     let store = store::open(&database);
     let progress = Progress::starting_at(store.position().await?);
-    let reader = Arc::new(reader::Reader::new(Arc::clone(&store), deps.clock));
+    let reader = Arc::new(reader::Reader::new(Arc::clone(&store), deps.clock.clone(), UnknownEvents::of(&database)));
     let transcripts = transcripts::Transcripts::new(store, progress.clone());
+    let checks = vec![database.observe(NAME), colloquy_log_client::check(store::READER, deps.log.clone(), deps.clock.clone())];
     let reading = colloquy_log_client::run(reader, deps.log, progress, deps.stop);
     Ok(Service {
         name: NAME,
         grpc_names: vec![SERVICE_NAME],
         routes: tonic::service::Routes::new(grpc::Handler::server(transcripts)),
         tasks: vec![Task::new("transcript reader", reading)],
+        checks,
     })
 }
 
 /// What the service and its database are called.
-const NAME: &str = "transcript";
+pub const NAME: &str = "transcript";
 
 /// Brings the database up to date.
 ///

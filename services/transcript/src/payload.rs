@@ -107,20 +107,17 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Returns what [`Writer::write`] kept.
+    /// Returns what [`Writer::write`] kept; `None` when it is of a kind that only a newer release knows.
     ///
     /// # Errors
     /// When the bytes are none of its.
-    pub fn read(&mut self, bytes: &[u8]) -> Result<Data, Unreadable> {
+    pub fn read(&mut self, bytes: &[u8]) -> Result<Option<Data>, Unreadable> {
         let payload = match bytes.split_first() {
             Some((&PLAIN, plain)) => Payload::decode(plain),
             Some((&ZSTD, packed)) => Payload::decode(self.decompress(packed)?.as_slice()),
             _ => return Err(Unreadable::new("an unknown form")),
         };
-        match payload.map_err(Unreadable::new)?.kind {
-            Some(kind) => kind.try_into(),
-            None => Err(Unreadable::new("an unknown kind")),
-        }
+        payload.map_err(Unreadable::new)?.kind.map(TryInto::try_into).transpose()
     }
 
     fn decompress(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Unreadable> {
@@ -545,7 +542,7 @@ mod tests {
         for role in Role::ALL {
             let data = Data::TurnUpdated(Turn { role: *role, ..full_turn() });
             let bytes = Writer::default().write(&data);
-            assert_eq!(Reader::default().read(&bytes).unwrap(), data);
+            assert_eq!(Reader::default().read(&bytes).unwrap(), Some(data));
         }
     }
 
@@ -556,7 +553,7 @@ mod tests {
         let bytes = Writer::default().write(&data);
         assert_eq!(bytes[0], ZSTD);
         assert!(bytes.len() * 4 < plain_len(&bytes), "{} of {}", bytes.len(), plain_len(&bytes));
-        assert_eq!(Reader::default().read(&bytes).unwrap(), data);
+        assert_eq!(Reader::default().read(&bytes).unwrap(), Some(data));
     }
 
     #[test]

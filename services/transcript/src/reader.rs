@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use colloquy_events::Record;
+use colloquy_log_client::UnknownEvents;
 use colloquy_storage::StoreError;
 use colloquy_types::{Clock, Position};
 
@@ -17,12 +18,13 @@ const LONGEST_REASON: usize = 1_000;
 pub struct Reader {
     store: Arc<dyn TranscriptStore>,
     clock: Arc<dyn Clock>,
+    unknown_events: UnknownEvents,
 }
 
 impl Reader {
-    /// Returns the reader that keeps what it reads in `store`.
-    pub fn new(store: Arc<dyn TranscriptStore>, clock: Arc<dyn Clock>) -> Self {
-        Self { store, clock }
+    /// Returns the reader that keeps what it reads in `store`, and what it does not know in `unknown_events`.
+    pub fn new(store: Arc<dyn TranscriptStore>, clock: Arc<dyn Clock>, unknown_events: UnknownEvents) -> Self {
+        Self { store, clock, unknown_events }
     }
 }
 
@@ -49,6 +51,10 @@ impl colloquy_log_client::Reader for Reader {
             at: self.clock.now(),
         };
         self.store.set_aside(&record).await
+    }
+
+    fn unknown_events(&self) -> Option<&UnknownEvents> {
+        Some(&self.unknown_events)
     }
 }
 

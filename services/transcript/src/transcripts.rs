@@ -1,8 +1,9 @@
 //! Reading transcripts.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use colloquy_service::Progress;
+use colloquy_service::{Progress, metrics};
 use colloquy_types::{ConversationId, OrganizationId};
 
 use crate::error::Error;
@@ -51,5 +52,8 @@ impl Transcripts {
 }
 
 fn transcript(conversation_id: ConversationId, kept: &[Kept]) -> Result<Transcript, Error> {
-    Ok(fold(&kept::events(conversation_id, kept)?))
+    let began = Instant::now();
+    let transcript = fold(&kept::events(conversation_id, kept)?);
+    metrics::fold_took(crate::NAME, began.elapsed());
+    Ok(transcript)
 }

@@ -332,7 +332,7 @@ proptest! {
         }
         let turns = crate::turn_events::TurnEvents::decode(&turns.encode(), &named).unwrap();
         let course = shuffled.iter().filter(|event| !event.data.is_about_turns()).map(|event| {
-            crate::stored_event::decode(&crate::stored_event::encode(event), event.event_id.0, &named).unwrap()
+            crate::stored_event::decode(&crate::stored_event::encode(event), event.event_id.0, &named).unwrap().unwrap()
         });
         let kept: Vec<Event> = course.chain(turns.into_events().map(|(event, _)| event)).collect();
         prop_assert_eq!(record::encode(&folded(&events)), record::encode(&folded(&kept)));

@@ -65,6 +65,17 @@ impl EventLogService for Log {
     async fn erase(&self, _: Request<log::EraseRequest>) -> Result<Response<log::EraseResponse>, Status> {
         Err(Status::unimplemented("not in this test"))
     }
+
+    async fn get_consumer(&self, _: Request<log::GetConsumerRequest>) -> Result<Response<log::GetConsumerResponse>, Status> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
+    async fn list_consumers(
+        &self,
+        _: Request<log::ListConsumersRequest>,
+    ) -> Result<Response<log::ListConsumersResponse>, Status> {
+        Err(Status::unimplemented("not asked for here"))
+    }
 }
 
 struct World {

@@ -59,8 +59,8 @@ impl Describe for ObjectsError {
             Self::TooLarge { .. } => Problem::exhausted("RECORDING_TOO_LARGE", self.to_string()),
             Self::Empty => Problem::invalid_field("chunk", self.to_string()),
             Self::Missing => Problem::not_found("RECORDING_NOT_FOUND", self.to_string()),
-            Self::Store(cause) => {
-                tracing::error!("the object store failed: {cause}");
+            Self::Store(_) | Self::TimedOut => {
+                tracing::error!("the object store cannot be used: {}", self.cause());
                 Problem::unavailable("OBJECT_STORE_UNAVAILABLE", "recordings cannot be reached right now", Duration::from_secs(5))
             }
         }

@@ -18,6 +18,8 @@ mod service;
 mod store;
 
 #[cfg(test)]
+mod s3_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,14 @@
 //! A name is only known once the last byte has been hashed, so bytes are first written elsewhere and then moved to their name in
 //! one step; nobody sees half a recording. What [`Upload::finish`] has answered survives a power failure. The same recording
 //! twice is one object. Half-done uploads are removed when they are given up and, should the process have died, by
-//! [`Objects::sweep`]; on S3 an unfinished multipart upload is only visible to the bucket's own lifecycle rules
-//! (`AbortIncompleteMultipartUpload`), which have to remove it.
+//! [`Objects::sweep`]; on S3 the parts of an upload whose process died are only visible to the bucket's own lifecycle rules
+//! (`AbortIncompleteMultipartUpload`), which have to remove them.
+//!
+//! No wait is without end: every step has its time, after which whoever asked is told to come again.
+
+mod outline;
+mod s3;
+mod upload;
 
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
@@ -13,31 +19,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use aws_lc_rs::digest;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use colloquy_types::{OrganizationId, Timestamp};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
-use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
-use object_store::{MultipartUpload, ObjectStore, ObjectStoreExt, RetryConfig};
+use object_store::{ObjectStore, ObjectStoreExt};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
-use super::media_type::HEAD_BYTES;
+pub(crate) use self::upload::Upload;
 
 /// Where uploads are while they have no name yet. No organization's name begins with `_`.
 const STAGING: &str = "_uploads";
-/// How much is written at once; S3 wants parts of at least 5 MiB, and some of its kin want all parts equally long.
-const PART_BYTES: usize = 8 << 20;
 /// How much is read at once, so that a slow reader holds little memory and no connection to the store.
 const READ_BYTES: u64 = 2 << 20;
 /// The longest piece handed to a reader.
 pub(crate) const PIECE_BYTES: usize = 256 << 10;
-/// How long one request to S3 is tried again before the caller is told.
-const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a question, or the bytes read at once, may take with all that is tried again.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// How many parts of all uploads together are on their way to the store, which bounds the memory they take.
+const PARTS_IN_ALL: usize = 24;
 
 /// Where recordings are kept, as the settings say it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,9 +138,30 @@ pub(crate) enum ObjectsError {
     /// It is not there.
     #[error("the object does not exist")]
     Missing,
-    /// The object store failed.
+    /// The object store failed. The cause is for [`ObjectsError::cause`] to tell: a server may repeat in it what it was sent.
     #[error("the object store failed")]
-    Store(#[source] object_store::Error),
+    Store(object_store::Error),
+    /// The object store does not answer.
+    #[error("the object store does not answer")]
+    TimedOut,
+}
+
+impl ObjectsError {
+    /// Returns what people who run the store may know of the cause: nothing secret, and nothing that was stored.
+    pub(crate) fn cause(&self) -> String {
+        match self {
+            Self::Store(error) => outline::of(error),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// Gives a step of the object store its time.
+async fn within<T>(limit: Duration, step: impl Future<Output = object_store::Result<T>>) -> Result<T, ObjectsError> {
+    match tokio::time::timeout(limit, step).await {
+        Ok(done) => Ok(done?),
+        Err(_) => Err(ObjectsError::TimedOut),
+    }
 }
 
 impl From<object_store::Error> for ObjectsError {
@@ -165,6 +191,10 @@ pub(crate) struct Objects {
     limit: u64,
     /// Uploads being given up.
     aborts: TaskTracker,
+    /// Uploads given up are not tried to be removed again from now on.
+    closing: CancellationToken,
+    /// Room for parts on their way.
+    room: Arc<Semaphore>,
 }
 
 impl Objects {
@@ -178,35 +208,21 @@ impl Objects {
                 Ok(Self { staging_folder: Some(folder.join(STAGING)), ..Self::over(Arc::new(store.with_fsync(true)), limit) })
             }
             ObjectsUrl::S3 { bucket, prefix } => {
-                let retry = RetryConfig { max_retries: 5, retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
-                let s3 = AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry).build();
-                let s3 = s3.with_context(|| format!("cannot set up the S3 bucket {bucket}"))?;
-                let store: Arc<dyn ObjectStore> = match prefix.as_str() {
-                    "" => Arc::new(s3),
-                    prefix => Arc::new(PrefixStore::new(s3, prefix)),
-                };
-                Ok(Self::over(store, limit))
+                let s3 = s3::open(bucket, std::env::vars_os())?;
+                Ok(Self::over(prefixed(s3, prefix), limit))
             }
         }
     }
 
     /// Returns the objects of any store whose answers can be relied upon.
     pub(crate) fn over(store: Arc<dyn ObjectStore>, limit: u64) -> Self {
-        Self { store, staging_folder: None, limit, aborts: TaskTracker::new() }
+        let room = Arc::new(Semaphore::new(PARTS_IN_ALL));
+        Self { store, staging_folder: None, limit, aborts: TaskTracker::new(), closing: CancellationToken::new(), room }
     }
 
     /// Begins to store an object of `organization`.
     pub(crate) fn upload(&self, organization: OrganizationId) -> Upload {
-        Upload {
-            objects: self.clone(),
-            organization,
-            staging: Path::from_iter([STAGING, &Uuid::new_v4().simple().to_string()]),
-            multipart: None,
-            part: BytesMut::new(),
-            hash: digest::Context::new(&digest::SHA256),
-            size: 0,
-            head: Vec::new(),
-        }
+        Upload::new(self.clone(), organization)
     }
 
     /// Returns the greatest size of an object.
@@ -216,10 +232,10 @@ impl Objects {
 
     /// Returns the size of an object; `None` when it is not there.
     pub(crate) async fn size(&self, key: &ObjectKey) -> Result<Option<u64>, ObjectsError> {
-        match self.store.head(&key.path()).await {
+        match within(ANSWER_WITHIN, self.store.head(&key.path())).await {
             Ok(meta) => Ok(Some(meta.size)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(ObjectsError::Missing) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -233,7 +249,7 @@ impl Objects {
                     return Ok::<_, ObjectsError>(None);
                 }
                 let to = end.min(from + READ_BYTES);
-                let window = store.get_range(&path, from..to).await?;
+                let window = within(ANSWER_WITHIN, store.get_range(&path, from..to)).await?;
                 Ok(Some((stream::iter(pieces(window).map(Ok)), to)))
             }
         });
@@ -245,21 +261,37 @@ impl Objects {
         if let Some(folder) = self.staging_folder.clone() {
             return tokio::task::spawn_blocking(move || sweep_folder(&folder, before)).await?;
         }
+        self.sweep_objects(before).await.map_err(|error| anyhow::anyhow!(error.cause()))
+    }
+
+    async fn sweep_objects(&self, before: Timestamp) -> Result<u64, ObjectsError> {
         let mut removed = 0;
         let mut staged = self.store.list(Some(&Path::from(STAGING)));
-        while let Some(meta) = staged.try_next().await? {
+        while let Some(meta) = within(ANSWER_WITHIN, staged.try_next()).await? {
             if meta.last_modified.timestamp_millis() < before.as_millis() {
-                self.store.delete(&meta.location).await?;
-                removed += 1;
+                match within(ANSWER_WITHIN, self.store.delete(&meta.location)).await {
+                    Ok(()) => removed += 1,
+                    // Another replica sweeps too.
+                    Err(ObjectsError::Missing) => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
         Ok(removed)
     }
 
-    /// Waits until every upload that was given up is gone.
+    /// Waits until every upload that was given up is gone, as far as the store lets it.
     pub(crate) async fn close(&self) {
         self.aborts.close();
+        self.closing.cancel();
         self.aborts.wait().await;
+    }
+}
+
+fn prefixed(store: impl ObjectStore, prefix: &str) -> Arc<dyn ObjectStore> {
+    match prefix {
+        "" => Arc::new(store),
+        prefix => Arc::new(PrefixStore::new(store, prefix)),
     }
 }
 
@@ -295,95 +327,30 @@ fn sweep_folder(folder: &FilePath, before: Timestamp) -> anyhow::Result<u64> {
     Ok(removed)
 }
 
-/// An object being written. Dropping it before [`Upload::finish`] gives it up.
-pub(crate) struct Upload {
-    objects: Objects,
-    organization: OrganizationId,
-    staging: Path,
-    multipart: Option<Box<dyn MultipartUpload>>,
-    part: BytesMut,
-    hash: digest::Context,
-    size: u64,
-    head: Vec<u8>,
-}
+#[cfg(test)]
+pub(crate) mod testing {
+    //! What tests of recordings need besides.
 
-impl Upload {
-    /// Writes the next bytes.
-    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<(), ObjectsError> {
-        let limit = self.objects.limit;
-        self.size =
-            self.size.checked_add(bytes.len() as u64).filter(|size| *size <= limit).ok_or(ObjectsError::TooLarge { limit })?;
-        self.hash.update(bytes);
-        let missing = HEAD_BYTES.saturating_sub(self.head.len());
-        self.head.extend_from_slice(&bytes[..bytes.len().min(missing)]);
-        self.part.extend_from_slice(bytes);
-        while self.part.len() >= PART_BYTES {
-            let part = self.part.split_to(PART_BYTES).freeze();
-            self.put_part(part).await?;
-        }
-        Ok(())
+    use super::*;
+
+    pub(crate) const STAGING: &str = super::STAGING;
+
+    /// Returns the objects of a bucket that is reached as `variables` say.
+    pub(crate) fn in_bucket(
+        bucket: &str,
+        prefix: &str,
+        variables: impl IntoIterator<Item = (std::ffi::OsString, std::ffi::OsString)>,
+        limit: u64,
+    ) -> Objects {
+        Objects::over(prefixed(s3::open(bucket, variables).unwrap(), prefix), limit)
     }
 
-    /// Returns the first bytes written, at most [`HEAD_BYTES`].
-    pub(crate) fn head(&self) -> &[u8] {
-        &self.head
-    }
-
-    /// Returns how many bytes were written.
-    pub(crate) const fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Gives the bytes their name. When it answers they are there to stay.
-    pub(crate) async fn finish(mut self) -> Result<StoredObject, ObjectsError> {
-        if self.size == 0 {
-            return Err(ObjectsError::Empty);
-        }
-        let key = ObjectKey::new(self.organization.clone(), self.hash.clone().finish().as_ref());
-        let rest = std::mem::take(&mut self.part).freeze();
-        // What fits into one write is whole or not there; but a file that is being written has a name of its own, which only
-        // the folder of uploads is swept for.
-        if self.multipart.is_none() && self.objects.staging_folder.is_none() {
-            self.objects.store.put(&key.path(), rest.into()).await.map_err(ObjectsError::Store)?;
-            return Ok(StoredObject { key, size: self.size });
-        }
-        if !rest.is_empty() {
-            self.put_part(rest).await?;
-        }
-        if let Some(multipart) = &mut self.multipart {
-            multipart.complete().await.map_err(ObjectsError::Store)?;
-        }
-        self.multipart = None;
-        if let Err(error) = self.objects.store.rename(&self.staging, &key.path()).await {
-            // The sweep removes it when this fails too.
-            self.objects.store.delete(&self.staging).await.ok();
-            return Err(ObjectsError::Store(error));
-        }
-        Ok(StoredObject { key, size: self.size })
-    }
-
-    async fn put_part(&mut self, part: Bytes) -> Result<(), ObjectsError> {
-        let multipart = match &mut self.multipart {
-            Some(multipart) => multipart,
-            none => none.insert(self.objects.store.put_multipart(&self.staging).await.map_err(ObjectsError::Store)?),
-        };
-        multipart.put_part(part.into()).await.map_err(ObjectsError::Store)
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        if let Some(mut multipart) = self.multipart.take()
-            && tokio::runtime::Handle::try_current().is_ok()
-        {
-            self.objects.aborts.spawn(async move {
-                if let Err(error) = multipart.abort().await {
-                    tracing::warn!("an unfinished upload could not be removed: {error}");
-                }
-            });
+    impl Objects {
+        /// Returns what lies beneath.
+        pub(crate) fn testing_store(&self) -> &dyn ObjectStore {
+            &*self.store
         }
     }
 }
-
 #[cfg(test)]
 mod tests;

@@ -17,12 +17,16 @@ use futures::stream::BoxStream;
 use tempfile::TempDir;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
+use uuid::Uuid;
 
 use super::journal::Journal;
 use super::objects::Objects;
 use super::service::Recordings;
 use super::store;
 use crate::store::{ConversationStore, open_database, over};
+
+/// The greatest recording of these tests.
+const MAX_BYTES: u64 = 1 << 20;
 
 pub(super) const NOW: i64 = 1_800_000_000_000;
 
@@ -50,17 +54,40 @@ pub(super) struct World {
 
 pub(super) async fn sqlite() -> Option<World> {
     let folder = TempDir::new().unwrap();
-    let url = DatabaseUrl::SqliteFolder(folder.path().join("database"));
-    Some(World::over(&url, folder).await)
+    let objects = in_folder(&folder);
+    Some(World::over(&sqlite_in(&folder), objects, folder).await)
+}
+
+/// A world whose recordings are in a bucket; `None` where there is none.
+pub(super) async fn s3() -> Option<World> {
+    let url = format!("{}/{}", colloquy_testkit::s3::bucket_url()?, Uuid::now_v7().simple());
+    Some(with_objects(Objects::open(&url.parse().unwrap(), MAX_BYTES).unwrap()).await)
+}
+
+/// A world with recordings in `objects`.
+pub(super) async fn with_objects(objects: Objects) -> World {
+    let folder = TempDir::new().unwrap();
+    World::over(&sqlite_in(&folder), objects, folder).await
+}
+
+fn sqlite_in(folder: &TempDir) -> DatabaseUrl {
+    DatabaseUrl::SqliteFolder(folder.path().join("database"))
+}
+
+fn in_folder(folder: &TempDir) -> Objects {
+    let url = format!("file://{}", folder.path().join("objects").display());
+    Objects::open(&url.parse().unwrap(), MAX_BYTES).unwrap()
 }
 
 pub(super) async fn postgres() -> Option<World> {
     let url = DatabaseUrl::Postgres(colloquy_testkit::postgres::database_url().await?);
-    Some(World::over(&url, TempDir::new().unwrap()).await)
+    let folder = TempDir::new().unwrap();
+    let objects = in_folder(&folder);
+    Some(World::over(&url, objects, folder).await)
 }
 
 impl World {
-    async fn over(url: &DatabaseUrl, folder: TempDir) -> Self {
+    async fn over(url: &DatabaseUrl, objects: Objects, folder: TempDir) -> Self {
         let database = open_database(url).await.unwrap();
         let clock = ManualClock::at(at(NOW));
         let progress = Progress::starting_at(Position::START);
@@ -74,10 +101,9 @@ impl World {
         }));
         let slot = LocalSlot::new();
         slot.fill(Routes::new(EventLogServiceServer::new(log.clone())).into_axum_router());
-        let objects_url = format!("file://{}", folder.path().join("objects").display());
         let recordings = Arc::new(Recordings {
             store: store::over(&database),
-            objects: Objects::open(&objects_url.parse().unwrap(), 1 << 20).unwrap(),
+            objects,
             journal: Journal::new(Appender::new(slot.transport()), Arc::new(clock.clone())),
             progress: progress.clone(),
         });
@@ -210,6 +236,14 @@ impl EventLogService for Log {
 
     async fn erase(&self, _: Request<pb::EraseRequest>) -> Result<Response<pb::EraseResponse>, Status> {
         Err(Status::unimplemented("this log forgets nothing"))
+    }
+
+    async fn get_consumer(&self, _: Request<pb::GetConsumerRequest>) -> Result<Response<pb::GetConsumerResponse>, Status> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
+    async fn list_consumers(&self, _: Request<pb::ListConsumersRequest>) -> Result<Response<pb::ListConsumersResponse>, Status> {
+        Err(Status::unimplemented("not asked for here"))
     }
 }
 

@@ -18,9 +18,9 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use super::grpc::Handler;
-use super::testing::{NOW, World, conversation_id, event, organization, sqlite};
+use super::testing::{NOW, World, conversation_id, event, organization};
 
-type Client = RecordingServiceClient<Transport>;
+pub(super) type Client = RecordingServiceClient<Transport>;
 
 fn client(world: &World, caller: Caller) -> Client {
     let routes = Routes::new(RecordingServiceServer::new(Handler::new(Arc::clone(&world.recordings))));
@@ -34,11 +34,15 @@ fn key(name: &str, scopes: &str) -> Caller {
     Caller::Key(Arc::new(Identity { key_id: KeyId::generate(), organization_id: organization(name), scopes }))
 }
 
-/// A world whose conversation exists, and a client that may do everything in it.
-async fn world() -> (World, Client) {
-    let world = sqlite().await.unwrap();
+/// Returns a client that may do everything with recordings of `acme`.
+pub(super) fn everything(world: &World) -> Client {
+    client(world, key("acme", "conversations:write,audio:read"))
+}
+
+/// Makes the conversation exist; returns a client that may do everything.
+async fn existing(world: World) -> (World, Client) {
     world.start_conversation().await;
-    let client = client(&world, key("acme", "conversations:write,audio:read"));
+    let client = everything(&world);
     (world, client)
 }
 
@@ -54,7 +58,7 @@ fn wav(seconds: u32) -> Vec<u8> {
     wav
 }
 
-fn head(content_type: &str, channel: &str) -> pb::UploadRecordingHead {
+pub(super) fn head(content_type: &str, channel: &str) -> pb::UploadRecordingHead {
     pb::UploadRecordingHead {
         conversation_id: conversation_id().to_string(),
         content_type: content_type.to_owned(),
@@ -62,7 +66,11 @@ fn head(content_type: &str, channel: &str) -> pb::UploadRecordingHead {
     }
 }
 
-async fn upload(client: &mut Client, head: pb::UploadRecordingHead, bytes: &[u8]) -> Result<pb::UploadRecordingResponse, Status> {
+pub(super) async fn upload(
+    client: &mut Client,
+    head: pb::UploadRecordingHead,
+    bytes: &[u8],
+) -> Result<pb::UploadRecordingResponse, Status> {
     use upload_recording_request::Part;
     let chunks = bytes.chunks(100_000).map(|chunk| Part::Chunk(Bytes::copy_from_slice(chunk)));
     let parts: Vec<_> = std::iter::once(Part::Head(head)).chain(chunks).collect();
@@ -70,7 +78,7 @@ async fn upload(client: &mut Client, head: pb::UploadRecordingHead, bytes: &[u8]
     client.upload_recording(stream::iter(requests)).await.map(tonic::Response::into_inner)
 }
 
-fn wanted(channel: &str, first: Option<u64>, last: Option<u64>) -> pb::ReadRecordingRequest {
+pub(super) fn wanted(channel: &str, first: Option<u64>, last: Option<u64>) -> pb::ReadRecordingRequest {
     pb::ReadRecordingRequest {
         conversation_id: "retell:call_1".to_owned(),
         channel: channel.to_owned(),
@@ -80,7 +88,10 @@ fn wanted(channel: &str, first: Option<u64>, last: Option<u64>) -> pb::ReadRecor
     }
 }
 
-async fn read(client: &mut Client, request: pb::ReadRecordingRequest) -> Result<(pb::ReadRecordingHead, Vec<u8>), Status> {
+pub(super) async fn read(
+    client: &mut Client,
+    request: pb::ReadRecordingRequest,
+) -> Result<(pb::ReadRecordingHead, Vec<u8>), Status> {
     use read_recording_response::Part;
     let mut parts = client.read_recording(request).await?.into_inner();
     let Some(Part::Head(head)) = parts.message().await?.and_then(|message| message.part) else { panic!("the head comes first") };
@@ -104,9 +115,33 @@ fn bad_fields(status: &Status) -> Vec<String> {
     details.bad_request().unwrap().field_violations.iter().map(|bad| bad.field.clone()).collect()
 }
 
-#[tokio::test]
-async fn what_was_uploaded_is_read_back_whole_and_in_ranges() {
-    let (world, mut client) = world().await;
+/// Runs each case with recordings in a folder, and with recordings in a bucket where there is one.
+macro_rules! in_every_place {
+    ($($case:ident),+ $(,)?) => {
+        mod in_a_folder { $(
+            #[tokio::test] async fn $case() { super::$case(crate::recording::testing::sqlite().await.unwrap()).await }
+        )+ }
+        mod in_a_bucket { $( #[tokio::test] async fn $case() {
+            if let Some(world) = crate::recording::testing::s3().await { super::$case(world).await }
+        } )+ }
+    };
+}
+in_every_place!(
+    what_was_uploaded_is_read_back_whole_and_in_ranges,
+    a_range_behind_the_end_tells_the_size,
+    a_head_alone_has_no_bytes,
+    without_a_channel_the_mixed_or_only_recording_is_read,
+    the_last_upload_of_a_channel_is_the_one_that_is_read,
+    bad_uploads_are_refused_and_leave_nothing,
+    another_organization_finds_nothing,
+    an_event_cannot_name_another_organizations_object,
+    every_method_needs_its_scope,
+    a_read_waits_for_its_position,
+    an_upload_the_log_did_not_take_is_no_recording,
+);
+
+async fn what_was_uploaded_is_read_back_whole_and_in_ranges(world: World) {
+    let (world, mut client) = existing(world).await;
     let bytes = wav(40);
     let stored = upload(&mut client, head("audio/mpeg", ""), &bytes).await.unwrap();
     assert_eq!((stored.size_bytes, stored.position), (bytes.len() as u64, world.progress.current().0));
@@ -132,9 +167,8 @@ async fn what_was_uploaded_is_read_back_whole_and_in_ranges() {
     }
 }
 
-#[tokio::test]
-async fn a_range_behind_the_end_tells_the_size() {
-    let (_world, mut client) = world().await;
+async fn a_range_behind_the_end_tells_the_size(world: World) {
+    let (_world, mut client) = existing(world).await;
     upload(&mut client, head("audio/basic", ""), b"0123456789").await.unwrap();
     for (first, last) in [(Some(10), None), (Some(u64::MAX), Some(u64::MAX)), (None, Some(0))] {
         let status = read(&mut client, wanted("", first, last)).await.unwrap_err();
@@ -145,18 +179,16 @@ async fn a_range_behind_the_end_tells_the_size() {
     assert_eq!(bad_fields(&status), ["range.last"]);
 }
 
-#[tokio::test]
-async fn a_head_alone_has_no_bytes() {
-    let (_world, mut client) = world().await;
+async fn a_head_alone_has_no_bytes(world: World) {
+    let (_world, mut client) = existing(world).await;
     upload(&mut client, head("audio/basic", ""), b"0123456789").await.unwrap();
     let request = pb::ReadRecordingRequest { head_only: true, ..wanted("", Some(2), Some(3)) };
     let (head, bytes) = read(&mut client, request).await.unwrap();
     assert_eq!((head.size_bytes, head.first, head.length, bytes.len()), (10, 2, 2, 0));
 }
 
-#[tokio::test]
-async fn without_a_channel_the_mixed_or_only_recording_is_read() {
-    let (_world, mut client) = world().await;
+async fn without_a_channel_the_mixed_or_only_recording_is_read(world: World) {
+    let (_world, mut client) = existing(world).await;
     upload(&mut client, head("audio/basic", "user"), b"user").await.unwrap();
     assert_eq!(read(&mut client, wanted("", None, None)).await.unwrap().1, b"user");
     upload(&mut client, head("audio/basic", "agent"), b"agent").await.unwrap();
@@ -169,9 +201,8 @@ async fn without_a_channel_the_mixed_or_only_recording_is_read() {
     assert_eq!(bad_fields(&status), ["channel"]);
 }
 
-#[tokio::test]
-async fn the_last_upload_of_a_channel_is_the_one_that_is_read() {
-    let (world, mut client) = world().await;
+async fn the_last_upload_of_a_channel_is_the_one_that_is_read(world: World) {
+    let (world, mut client) = existing(world).await;
     for bytes in [b"first", b"other", b"first", b"other", b"other"] {
         world.clock.advance_millis(1);
         upload(&mut client, head("audio/basic", ""), bytes).await.unwrap();
@@ -180,9 +211,8 @@ async fn the_last_upload_of_a_channel_is_the_one_that_is_read() {
     assert_eq!(world.log.outcomes().len(), 4, "the same again changes nothing");
 }
 
-#[tokio::test]
-async fn bad_uploads_are_refused_and_leave_nothing() {
-    let (world, mut client) = world().await;
+async fn bad_uploads_are_refused_and_leave_nothing(world: World) {
+    let (world, mut client) = existing(world).await;
     for content_type in ["", "audio", "text/html", "image/png", "audio/a b", "audio/x\r\ny: z"] {
         let status = upload(&mut client, head(content_type, ""), b"x").await.unwrap_err();
         assert_eq!(bad_fields(&status), ["head.content_type"], "{content_type}");
@@ -205,9 +235,8 @@ async fn bad_uploads_are_refused_and_leave_nothing() {
     assert!(upload(&mut client, head("application/octet-stream", ""), &wav(1)).await.is_ok());
 }
 
-#[tokio::test]
-async fn another_organization_finds_nothing() {
-    let (world, mut client_of_acme) = world().await;
+async fn another_organization_finds_nothing(world: World) {
+    let (world, mut client_of_acme) = existing(world).await;
     upload(&mut client_of_acme, head("audio/wav", ""), &wav(1)).await.unwrap();
     let mut other = client(&world, key("other", "conversations:write,audio:read"));
     let id = pb::ReadRecordingRequest { conversation_id: conversation_id().to_string(), ..wanted("", None, None) };
@@ -219,9 +248,8 @@ async fn another_organization_finds_nothing() {
     assert_eq!(status.code(), Code::NotFound);
 }
 
-#[tokio::test]
-async fn an_event_cannot_name_another_organizations_object() {
-    let (world, mut client) = world().await;
+async fn an_event_cannot_name_another_organizations_object(world: World) {
+    let (world, mut client) = existing(world).await;
     let mut theirs = world.recordings.objects.upload(organization("other"));
     theirs.write(b"their secret").await.unwrap();
     let theirs = theirs.finish().await.unwrap();
@@ -239,9 +267,8 @@ async fn an_event_cannot_name_another_organizations_object() {
     assert_eq!(problem(&status), (Code::NotFound, "RECORDING_NOT_FOUND".to_owned()));
 }
 
-#[tokio::test]
-async fn every_method_needs_its_scope() {
-    let (world, _) = world().await;
+async fn every_method_needs_its_scope(world: World) {
+    let (world, _) = existing(world).await;
     let store = |mut client: Client| async move {
         use store_object_request::Part;
         let parts = [Part::OrganizationId("acme".to_owned()), Part::Chunk(Bytes::from_static(b"fLaC"))];
@@ -262,9 +289,8 @@ async fn every_method_needs_its_scope() {
     assert_eq!(upload(&mut nobody, head("audio/wav", ""), b"x").await.unwrap_err().code(), Code::Unauthenticated);
 }
 
-#[tokio::test]
-async fn a_read_waits_for_its_position() {
-    let (world, mut client) = world().await;
+async fn a_read_waits_for_its_position(world: World) {
+    let (world, mut client) = existing(world).await;
     let ahead = world.progress.current().0 + 1;
     let progress = world.progress.clone();
     let mut waiting = client.clone();
@@ -275,9 +301,8 @@ async fn a_read_waits_for_its_position() {
     assert_eq!(read_later.await.unwrap().unwrap(), b"late");
 }
 
-#[tokio::test]
-async fn an_upload_the_log_did_not_take_is_no_recording() {
-    let (world, mut client) = world().await;
+async fn an_upload_the_log_did_not_take_is_no_recording(world: World) {
+    let (world, mut client) = existing(world).await;
     world.log.set_down(true);
     assert!(upload(&mut client, head("audio/basic", ""), b"again").await.is_err());
     let status = read(&mut client, wanted("", None, None)).await.unwrap_err();

@@ -8,8 +8,13 @@ use sqlx::QueryBuilder;
 use super::engine::{Columns, Engine, Value};
 use super::sql::SqlStore;
 use super::{AgentSeen, AgentVersionSeen};
-use crate::compression;
 use crate::convert::record;
+use crate::fold::fold;
+use crate::stored_event;
+use crate::turn_events::Named;
+
+/// How many of an agent's last conversations are asked what they know of it.
+const LAST_CONVERSATIONS: i64 = 5;
 
 impl<E: Engine> SqlStore<E> {
     pub(super) async fn read_agents(
@@ -80,7 +85,8 @@ impl<E: Engine> SqlStore<E> {
         E::bind(&mut builder, Value::Text(agent_id));
         builder.push(" and c.provider = ");
         E::bind(&mut builder, Value::Text(provider));
-        builder.push(" order by c.created_at desc, c.conversation_id limit 5");
+        builder.push(" order by c.created_at desc, c.conversation_id limit ");
+        E::bind(&mut builder, Value::Int(LAST_CONVERSATIONS));
         for row in E::fetch(connection, builder).await? {
             let mut columns = Columns::<E>::of(&row);
             let (id, bytes) = (ConversationId(columns.id()?), columns.bytes()?);
@@ -98,7 +104,7 @@ impl<E: Engine> SqlStore<E> {
         agent: &AgentSeen,
     ) -> Result<Vec<AgentVersionSeen>, StoreError> {
         let mut builder = QueryBuilder::<E>::new(
-            "select v.agent_version_id, v.snapshot,
+            "select v.agent_version_id,
                  (select min(c.created_at) from conversations c
                   where c.organization_id = v.organization_id and c.agent_id = v.agent_id
                       and c.agent_version_id = v.agent_version_id),
@@ -117,17 +123,59 @@ impl<E: Engine> SqlStore<E> {
         let mut versions = Vec::new();
         for row in E::fetch(&mut connection, builder).await? {
             let mut columns = Columns::<E>::of(&row);
-            let (agent_version_id, snapshot) = (columns.text()?, columns.opt_bytes()?);
-            let snapshot = snapshot.map(|bytes| compression::unpack(&bytes)).transpose()?.unwrap_or_default();
+            let agent_version_id = columns.text()?;
             versions.push(AgentVersionSeen {
+                snapshot_json: self.version_snapshot(&mut connection, organization, agent, &agent_version_id).await?,
                 agent_version_id,
                 first_seen_at: instant(columns.opt_int()?),
                 last_seen_at: instant(columns.opt_int()?),
-                snapshot_json: String::from_utf8(snapshot).map_err(|error| StoreError::Corrupt(error.to_string()))?,
             });
         }
         versions.sort_by(|a, b| (b.first_seen_at, &b.agent_version_id).cmp(&(a.first_seen_at, &a.agent_version_id)));
         Ok(versions)
+    }
+
+    /// Returns the version's settings as the last of its conversations that brought them did, of the few last ones; empty when
+    /// none did.
+    async fn version_snapshot(
+        &self,
+        connection: &mut E::Connection,
+        organization: &OrganizationId,
+        agent: &AgentSeen,
+        agent_version_id: &str,
+    ) -> Result<String, StoreError> {
+        let mut builder =
+            QueryBuilder::<E>::new("select c.conversation_id, c.external_id from conversations c where c.organization_id = ");
+        E::bind(&mut builder, Value::Text(organization.as_str()));
+        builder.push(" and c.agent_id = ");
+        E::bind(&mut builder, Value::Text(&agent.agent_id));
+        builder.push(" and c.agent_version_id = ");
+        E::bind(&mut builder, Value::Text(agent_version_id));
+        builder.push(" and c.provider = ");
+        E::bind(&mut builder, Value::Text(&agent.provider));
+        builder.push(" order by c.created_at desc, c.conversation_id limit ");
+        E::bind(&mut builder, Value::Int(LAST_CONVERSATIONS));
+        let provider = agent.provider.parse().map_err(|_| StoreError::Corrupt("a provider".to_owned()))?;
+        for row in E::fetch(connection, builder).await? {
+            let mut columns = Columns::<E>::of(&row);
+            let conversation_id = ConversationId(columns.id()?);
+            let external_id = String::from_utf8_lossy(&columns.bytes()?).into_owned();
+            let named = Named { conversation_id, provider, external_id };
+            let mut builder = QueryBuilder::<E>::new("select event_id, event from events where organization_id = ");
+            E::bind(&mut builder, Value::Text(organization.as_str()));
+            builder.push(" and conversation_id = ");
+            E::bind(&mut builder, Value::Id(conversation_id.0));
+            let mut events = Vec::new();
+            for row in E::fetch(connection, builder).await? {
+                let mut columns = Columns::<E>::of(&row);
+                let event_id = columns.id()?;
+                events.extend(stored_event::decode(&columns.bytes()?, event_id, &named)?);
+            }
+            if let Some(snapshot) = fold(&events).and_then(|conversation| conversation.agent.version) {
+                return Ok(serde_json::to_string(&snapshot).unwrap_or_default());
+            }
+        }
+        Ok(String::new())
     }
 }
 

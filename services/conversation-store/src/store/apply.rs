@@ -1,9 +1,12 @@
 //! Adding a batch: read the conversations it touches, fold them, write what changed. The number of statements depends on the
 //! tables, not on the events.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
 
 use colloquy_events::{Data, Event, Record};
+use colloquy_log_client::UnknownEvent;
+use colloquy_service::metrics;
 use colloquy_storage::StoreError;
 use colloquy_types::{EventId, OrganizationId, Position, Timestamp};
 use uuid::Uuid;
@@ -12,7 +15,7 @@ use super::columns::{self, ListColumns, Words};
 use super::engine::{Columns, Engine, Value, read, write};
 use super::history::LastWalk;
 use super::sql::SqlStore;
-use super::touched::{Touched, by_conversation};
+use super::touched::{Touched, by_conversation, was_told_before};
 use crate::conversation::{Conversation, RecordingPlace};
 use crate::convert::record;
 use crate::fold::fold;
@@ -22,13 +25,15 @@ use crate::turn_events::{Named, TurnEvents};
 /// A conversation as the database has it.
 struct Existing {
     named: Named,
-    last_received_at: Timestamp,
     columns: ListColumns,
     agent_version_id: Option<String>,
     list_version: i64,
     record: Vec<u8>,
     turns: Vec<u8>,
-    course: Vec<Event>,
+    /// The events of its course, and when each was received.
+    course: Vec<(Event, Timestamp)>,
+    /// Those of them that this release does not know: a newer one has written them.
+    unknown: Vec<UnknownEvent>,
 }
 
 /// A conversation as it is to be written.
@@ -36,6 +41,8 @@ struct Folded<'a> {
     touched: Touched<'a>,
     existing: Option<Existing>,
     conversation: Conversation,
+    /// When the last of the events that count was received.
+    last_received_at: Timestamp,
     live: i64,
     columns: ListColumns,
     agent_version_id: Option<String>,
@@ -44,7 +51,7 @@ struct Folded<'a> {
     old_words: Words,
     record: Vec<u8>,
     turns: Vec<u8>,
-    /// The events of its course that are new, encoded.
+    /// The events of its course that are new, or turn out to have been told before as something else, encoded.
     new_events: Vec<(EventId, i64, Vec<u8>)>,
 }
 
@@ -91,6 +98,7 @@ impl<E: Engine> SqlStore<E> {
         }
 
         write_events::<E>(&mut tx, &folded).await?;
+        give_back_unknown::<E>(&mut tx, &folded).await?;
         write_conversations::<E>(&mut tx, &folded, version).await?;
         write_words::<E>(&mut tx, &folded).await?;
         write_agents::<E>(&mut tx, &folded).await?;
@@ -147,7 +155,7 @@ async fn read_existing<E: Engine>(
 ) -> Result<Vec<Option<Existing>>, StoreError> {
     let mut found: Vec<Option<Existing>> = touched.iter().map(|_| None).collect();
     let select = format!(
-        ") select k.number, c.external_id, c.last_received_at, c.agent_version_id, c.list_version, c.record, c.turns, {}
+        ") select k.number, c.external_id, c.agent_version_id, c.list_version, c.record, c.turns, {}
          from k cross join conversations c
          where c.organization_id = k.organization_id and c.conversation_id = k.conversation_id",
         columns::NAMES
@@ -158,29 +166,41 @@ async fn read_existing<E: Engine>(
         let number = columns.int()? as usize;
         let Some(touched) = touched.get(number) else { continue };
         let external_id = String::from_utf8_lossy(&columns.bytes()?).into_owned();
-        let last_received_at = columns.int()?;
         let agent_version_id = columns.opt_text()?;
         let list_version = columns.int()?;
         let (record, turns) = (columns.bytes()?, columns.bytes()?);
         found[number] = Some(Existing {
             named: Named { external_id, ..touched.named.clone() },
-            last_received_at: Timestamp::from_millis(last_received_at).unwrap_or_default(),
             columns: ListColumns::read(&mut columns)?,
             agent_version_id,
             list_version,
             record,
             turns,
             course: Vec::new(),
+            unknown: Vec::new(),
         });
     }
-    let select = ") select k.number, e.event_id, e.event
+    let select = ") select k.number, e.event_id, e.received_at, e.event
          from k cross join events e
          where e.organization_id = k.organization_id and e.conversation_id = k.conversation_id";
     for row in read::<E>(connection, head, &keys(touched, |number| found[number].is_some()), select).await? {
         let mut columns = Columns::<E>::of(&row);
-        let Some(Some(existing)) = found.get_mut(columns.int()? as usize) else { continue };
+        let number = columns.int()? as usize;
+        let (Some(Some(existing)), Some(touched)) = (found.get_mut(number), touched.get(number)) else { continue };
         let event_id = columns.id()?;
-        existing.course.push(stored_event::decode(&columns.bytes()?, event_id, &existing.named)?);
+        let received_at = Timestamp::from_millis(columns.int()?).unwrap_or_default();
+        let bytes = columns.bytes()?;
+        match stored_event::decode(&bytes, event_id, &existing.named)? {
+            Some(event) => existing.course.push((event, received_at)),
+            None => existing.unknown.push(UnknownEvent {
+                organization_id: touched.organization.clone(),
+                conversation_id: existing.named.conversation_id,
+                event_id: EventId(event_id),
+                position: Position::START,
+                received_at,
+                event: stored_event::whole(&bytes, event_id, &existing.named)?,
+            }),
+        }
     }
     Ok(found)
 }
@@ -191,12 +211,16 @@ const FOLDED_AT_ONCE: usize = 64;
 /// Folds every touched conversation; returns those about which the batch says something new.
 async fn fold_all(touched: Vec<Touched<'_>>, existing: Vec<Option<Existing>>) -> Result<Vec<Folded<'_>>, StoreError> {
     let mut changed = Vec::with_capacity(touched.len());
+    let mut took = Duration::ZERO;
     for (number, (touched, existing)) in touched.into_iter().zip(existing).enumerate() {
         if number % FOLDED_AT_ONCE == FOLDED_AT_ONCE - 1 {
             tokio::task::yield_now().await;
         }
+        let began = Instant::now();
         changed.extend(fold_one(touched, existing)?);
+        took += began.elapsed();
     }
+    metrics::fold_took(crate::NAME, took);
     Ok(changed)
 }
 
@@ -210,20 +234,27 @@ fn fold_one(touched: Touched<'_>, mut existing: Option<Existing>) -> Result<Opti
         is_news |= turns.add(event, *received_at);
     }
     let known = existing.as_mut().map(|existing| std::mem::take(&mut existing.course)).unwrap_or_default();
-    let known_ids: HashSet<EventId> = known.iter().map(|event| event.event_id).collect();
-    let mut events = known;
+    let mut course: HashMap<EventId, (Event, Timestamp)> =
+        known.into_iter().map(|(event, received_at)| (event.event_id, (event, received_at))).collect();
     let mut new_events = Vec::new();
-    for (event_id, (event, received_at)) in &touched.course {
-        if !known_ids.contains(event_id) {
-            events.push((*event).clone());
-            new_events.push((*event_id, received_at.as_millis(), stored_event::encode(event)));
+    for (event_id, told) in &touched.course {
+        let is_new = course.get(event_id).is_none_or(|(event, received_at)| was_told_before(*told, (event, *received_at)));
+        if is_new {
+            new_events.push((*event_id, told.1.as_millis(), stored_event::encode(told.0)));
+            course.insert(*event_id, (told.0.clone(), told.1));
         }
     }
     if !is_news && new_events.is_empty() {
         return Ok(None);
     }
     let encoded_turns = turns.encode();
-    events.extend(turns.into_events().map(|(event, _)| event));
+    let received = course.into_values().chain(turns.into_events());
+    let mut last_received_at = Timestamp::default();
+    let mut events = Vec::new();
+    for (event, received_at) in received {
+        last_received_at = last_received_at.max(received_at);
+        events.push(event);
+    }
     let Some(conversation) = fold(&events) else { return Ok(None) };
 
     let words = Words::of(&conversation);
@@ -236,6 +267,7 @@ fn fold_one(touched: Touched<'_>, mut existing: Option<Existing>) -> Result<Opti
         None => Words::default(),
     };
     Ok(Some(Folded {
+        last_received_at,
         live: liveness(&conversation),
         columns: ListColumns::of(&conversation),
         agent_version_id: columns::indexed(&conversation.agent.version_id),
@@ -276,7 +308,39 @@ async fn write_events<E: Engine>(connection: &mut E::Connection, folded: &[Folde
         }
     }
     let head = "insert into events (organization_id, conversation_id, event_id, received_at, event) values ";
-    Ok(write::<E>(connection, head, &rows, " on conflict do nothing").await?)
+    let tail = " on conflict (organization_id, conversation_id, event_id) do update set
+             received_at = excluded.received_at,
+             event = excluded.event";
+    Ok(write::<E>(connection, head, &rows, tail).await?)
+}
+
+/// Puts events that only a newer release knows where it looks for them. It folded them into the record that this release has just
+/// folded without them, and will fold them in again.
+async fn give_back_unknown<E: Engine>(connection: &mut E::Connection, folded: &[Folded<'_>]) -> Result<(), StoreError> {
+    let unknown: Vec<&UnknownEvent> =
+        folded.iter().filter_map(|conversation| conversation.existing.as_ref()).flat_map(|existing| &existing.unknown).collect();
+    let key = |event: &'_ UnknownEvent| (event.conversation_id.0, event.event_id.0);
+    let kept: Vec<Vec<Value<'_>>> = unknown
+        .iter()
+        .map(|event| {
+            let (conversation, id) = key(event);
+            vec![
+                Value::Text(event.organization_id.as_str()),
+                Value::Id(conversation),
+                Value::Id(id),
+                Value::Int(0),
+                Value::Int(event.received_at.as_millis()),
+                Value::Bytes(&event.event),
+            ]
+        })
+        .collect();
+    let head = "insert into unknown_events (organization_id, conversation_id, event_id, position, received_at, event) values ";
+    write::<E>(connection, head, &kept, " on conflict do nothing").await?;
+    let gone: Vec<Vec<Value<'_>>> = kept.iter().map(|row| row[..3].to_vec()).collect();
+    let head = "with k (organization_id, conversation_id, event_id) as (values ";
+    let tail = ") delete from events where (organization_id, conversation_id, event_id) in
+             (select organization_id, conversation_id, event_id from k)";
+    Ok(write::<E>(connection, head, &gone, tail).await?)
 }
 
 async fn write_conversations<E: Engine>(
@@ -290,12 +354,10 @@ async fn write_conversations<E: Engine>(
             Some(existing) if !conversation.is_listed_differently() => existing.list_version,
             _ => version,
         };
-        let known = conversation.existing.as_ref().map(|existing| existing.last_received_at);
-        let last_received_at = known.unwrap_or_default().max(conversation.touched.last_received_at).as_millis();
         let mut row = vec![
             Value::Text(conversation.organization().as_str()),
             Value::Id(conversation.id()),
-            Value::Int(last_received_at),
+            Value::Int(conversation.last_received_at.as_millis()),
             Value::Int(list_version),
             Value::Bytes(&conversation.record),
             Value::Bytes(&conversation.turns),
@@ -360,34 +422,19 @@ type AgentKey<'a> = (&'a str, &'a str, &'a str, Option<&'a str>);
 
 async fn write_agents<E: Engine>(connection: &mut E::Connection, folded: &[Folded<'_>]) -> Result<(), StoreError> {
     let mut counts: BTreeMap<AgentKey<'_>, i64> = BTreeMap::new();
-    let mut snapshots: BTreeMap<AgentKey<'_>, (i64, Vec<u8>)> = BTreeMap::new();
     for conversation in folded {
         let organization = conversation.organization().as_str();
         let new = (&conversation.columns, &conversation.agent_version_id);
         let old = conversation.existing.as_ref().map(|existing| (&existing.columns, &existing.agent_version_id));
-        let same = old.is_some_and(|old| (&old.0.agent_id, old.1) == (&new.0.agent_id, new.1));
-        if !same {
-            for ((columns, version), change) in old.map(|old| (old, -1)).into_iter().chain([(new, 1)]) {
-                let Some(agent_id) = columns.agent_id.as_deref() else { continue };
-                *counts.entry((organization, agent_id, &columns.provider, None)).or_default() += change;
-                if let Some(version) = version.as_deref() {
-                    *counts.entry((organization, agent_id, &columns.provider, Some(version))).or_default() += change;
-                }
-            }
+        if old.is_some_and(|old| (&old.0.agent_id, old.1) == (&new.0.agent_id, new.1)) {
+            continue;
         }
-        let brought = conversation.new_events_include(|data| data.facts().is_some_and(|facts| facts.agent_version.is_some()));
-        if let Some(snapshot) = &conversation.conversation.agent.version
-            && let (Some(agent_id), Some(version)) = (new.0.agent_id.as_deref(), new.1.as_deref())
-            && (brought || !same)
-        {
-            let bytes = crate::compression::pack(serde_json::to_vec(snapshot).unwrap_or_default());
-            let key = (organization, agent_id, new.0.provider.as_str(), Some(version));
-            let began_at = new.0.created_at;
-            let slot = snapshots.entry(key).or_insert_with(|| (began_at, bytes.clone()));
-            if (began_at, &bytes) > (slot.0, &slot.1) {
-                *slot = (began_at, bytes);
+        for ((columns, version), change) in old.map(|old| (old, -1)).into_iter().chain([(new, 1)]) {
+            let Some(agent_id) = columns.agent_id.as_deref() else { continue };
+            *counts.entry((organization, agent_id, &columns.provider, None)).or_default() += change;
+            if let Some(version) = version.as_deref() {
+                *counts.entry((organization, agent_id, &columns.provider, Some(version))).or_default() += change;
             }
-            counts.entry(key).or_default();
         }
     }
     let mut agents = Vec::new();
@@ -401,10 +448,7 @@ async fn write_agents<E: Engine>(connection: &mut E::Connection, folded: &[Folde
                 agents.push(row);
             }
             Some(version) => {
-                let snapshot = snapshots.get(key);
                 row.extend([Value::Text(version), Value::Int(*change)]);
-                row.push(Value::OptInt(snapshot.map(|(at, _)| *at)));
-                row.push(Value::OptBytes(snapshot.map(|(_, bytes)| bytes.as_slice())));
                 versions.push(row);
             }
         }
@@ -414,13 +458,9 @@ async fn write_agents<E: Engine>(connection: &mut E::Connection, folded: &[Folde
              conversation_count = agents.conversation_count + excluded.conversation_count";
     write::<E>(connection, head, &agents, tail).await?;
     let head = "insert into agent_versions
-             (organization_id, agent_id, provider, agent_version_id, conversation_count, snapshot_at, snapshot) values ";
+             (organization_id, agent_id, provider, agent_version_id, conversation_count) values ";
     let tail = " on conflict (organization_id, agent_id, provider, agent_version_id) do update set
-             conversation_count = agent_versions.conversation_count + excluded.conversation_count,
-             snapshot_at = case when excluded.snapshot_at >= coalesce(agent_versions.snapshot_at, excluded.snapshot_at)
-                 then excluded.snapshot_at else agent_versions.snapshot_at end,
-             snapshot = case when excluded.snapshot_at >= coalesce(agent_versions.snapshot_at, excluded.snapshot_at)
-                 then excluded.snapshot else agent_versions.snapshot end";
+             conversation_count = agent_versions.conversation_count + excluded.conversation_count";
     Ok(write::<E>(connection, head, &versions, tail).await?)
 }
 

@@ -53,6 +53,16 @@ pub(super) struct Fixture {
     _folder: Option<TempDir>,
 }
 
+impl Fixture {
+    /// Returns the store as another process has it, where others may write too.
+    async fn replica(&self) -> Arc<dyn ConversationStore> {
+        match self.database {
+            Database::Sqlite(_) => Arc::clone(&self.store),
+            Database::Postgres(_) => over(&self.database).await.unwrap(),
+        }
+    }
+}
+
 async fn sqlite() -> Option<Fixture> {
     let folder = TempDir::new().unwrap();
     let database = open_database(&DatabaseUrl::SqliteFolder(folder.path().to_owned())).await.unwrap();
@@ -383,33 +393,48 @@ async fn a_walk_beside_writers_sees_every_conversation_once(fixture: &Fixture) {
     const CONVERSATIONS: u128 = 40;
     apply(fixture, (0..CONVERSATIONS).map(|number| event(number, 1, 10, Data::Started(started("ann", 10)))).collect()).await;
     let stop = tokio_util::sync::CancellationToken::new();
-    let (store, stopped) = (fixture.store.clone(), stop.clone());
-    let writer = tokio::spawn(async move {
-        let mut number = 100_u128;
-        while !stopped.is_cancelled() {
-            let events = (0..CONVERSATIONS).filter(|conversation| (number + conversation * 7) % 5 < 2).map(|conversation| {
-                let data = if number.is_multiple_of(2) {
-                    Data::Updated(colloquy_events::Update { facts: started("ann", (number * 31 % 997) as i64), status: None })
-                } else {
-                    let role = if (number + conversation) % 4 < 2 { Role::User } else { Role::Agent };
-                    Data::TurnAdded(turn(number, role))
-                };
-                event(conversation, number, number as i64, data)
-            });
-            let record = record_of(&acme(), events.collect(), 1_000);
-            store.apply(&[record], Position(1), at(1_000)).await.unwrap();
-            number += 1;
-        }
-        number - 100
-    });
+    let mut writers = tokio::task::JoinSet::new();
+    for replica in 0..2_u128 {
+        writers.spawn(write_until(fixture.replica().await, replica, CONVERSATIONS, stop.clone()));
+    }
+    // A third one is asked.
+    let asked = Fixture { store: fixture.replica().await, database: fixture.database.clone(), _folder: None };
     for round in 0..30 {
         let sort = Sort { field: SortField::ALL[round % 4], descending: round % 8 < 4 };
-        let mut seen = walk(fixture, &Filter::default(), sort, 7, Vec::new()).await;
+        let mut seen = walk(&asked, &Filter::default(), sort, 7, Vec::new()).await;
         seen.sort_unstable();
         assert_eq!(seen, (0..CONVERSATIONS).collect::<Vec<_>>(), "round {round}: {sort:?}");
     }
     stop.cancel();
-    assert!(writer.await.unwrap() > 0);
+    while let Some(written) = writers.join_next().await {
+        assert!(written.unwrap() > 0);
+    }
+}
+
+/// Changes what lists sort by until `stop`, half of it turns, and returns how often it did.
+async fn write_until(
+    store: Arc<dyn ConversationStore>,
+    replica: u128,
+    conversations: u128,
+    stop: tokio_util::sync::CancellationToken,
+) -> u128 {
+    let mut round = 0;
+    while !stop.is_cancelled() {
+        let number = 100 + round * 2 + replica;
+        let events = (0..conversations).filter(|conversation| (number + conversation * 7) % 5 < 2).map(|conversation| {
+            let data = if round.is_multiple_of(2) {
+                Data::Updated(colloquy_events::Update { facts: started("ann", (number * 31 % 997) as i64), status: None })
+            } else {
+                let role = if (number + conversation) % 4 < 2 { Role::User } else { Role::Agent };
+                Data::TurnAdded(turn(number, role))
+            };
+            event(conversation, number, number as i64, data)
+        });
+        let record = record_of(&acme(), events.collect(), 1_000);
+        store.apply(&[record], Position(1), at(1_000)).await.unwrap();
+        round += 1;
+    }
+    round
 }
 
 async fn a_long_value_is_kept_but_not_filtered_by(fixture: &Fixture) {

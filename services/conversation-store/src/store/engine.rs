@@ -14,7 +14,6 @@ pub(crate) enum Value<'a> {
     OptReal(Option<f64>),
     Id(Uuid),
     Bytes(&'a [u8]),
-    OptBytes(Option<&'a [u8]>),
 }
 
 /// A database engine.
@@ -113,7 +112,6 @@ macro_rules! common {
                 Value::OptReal(number) => builder.push_bind(number),
                 Value::Id(id) => builder.push_bind(id),
                 Value::Bytes(bytes) => builder.push_bind(bytes),
-                Value::OptBytes(bytes) => builder.push_bind(bytes),
             };
         }
 

@@ -9,9 +9,13 @@ mod engine;
 mod history;
 mod list;
 mod postgres;
+#[cfg(test)]
+mod replicas;
 mod sql;
 mod sqlite;
 mod touched;
+#[cfg(test)]
+mod unknown;
 
 use std::sync::Arc;
 use std::time::Duration;

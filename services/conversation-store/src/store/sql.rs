@@ -74,7 +74,8 @@ impl<E: Engine> ConversationStore for SqlStore<E> {
             let mut columns = Columns::<E>::of(&row);
             let event_id = columns.id()?;
             let received_at = Timestamp::from_millis(columns.int()?).unwrap_or_default();
-            events.push(Received { event: stored_event::decode(&columns.bytes()?, event_id, &named)?, received_at });
+            let event = stored_event::decode(&columns.bytes()?, event_id, &named)?;
+            events.extend(event.map(|event| Received { event, received_at }));
         }
         Ok(events)
     }

@@ -1,11 +1,13 @@
 //! What a batch of records says, by conversation.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use colloquy_events::{Event, Record};
 use colloquy_types::{ConversationId, EventId, OrganizationId, Timestamp};
 
+use crate::stored_event;
 use crate::turn_events::Named;
 
 /// How many locks conversations share on engines with several writers.
@@ -17,9 +19,7 @@ const LOCK_SPACE: i64 = 0x636f_6e76 << 32;
 pub(super) struct Touched<'a> {
     pub(super) organization: &'a OrganizationId,
     pub(super) named: Named,
-    /// When the last of its deliveries was received.
-    pub(super) last_received_at: Timestamp,
-    /// Events of its course, each once.
+    /// Events of its course, each once, as it was told first.
     pub(super) course: BTreeMap<EventId, (&'a Event, Timestamp)>,
     /// Events about its turns.
     pub(super) turns: Vec<(&'a Event, Timestamp)>,
@@ -37,19 +37,36 @@ pub(super) fn by_conversation(records: &[Record]) -> Vec<Touched<'_>> {
                     provider: event.provider,
                     external_id: event.external_id.clone(),
                 },
-                last_received_at: record.received_at,
                 course: BTreeMap::new(),
                 turns: Vec::new(),
             });
-            conversation.last_received_at = conversation.last_received_at.max(record.received_at);
             if event.data.is_about_turns() {
                 conversation.turns.push((event, record.received_at));
-            } else if let Entry::Vacant(slot) = conversation.course.entry(event.event_id) {
-                slot.insert((event, record.received_at));
+                continue;
+            }
+            match conversation.course.entry(event.event_id) {
+                Entry::Vacant(slot) => {
+                    slot.insert((event, record.received_at));
+                }
+                Entry::Occupied(mut slot) => {
+                    let told = (event, record.received_at);
+                    if was_told_before(told, *slot.get()) {
+                        slot.insert(told);
+                    }
+                }
             }
         }
     }
     touched.into_values().collect()
+}
+
+/// Returns whether, of two tellings of one event, `one` is the first, which counts. A sender that was not answered tells it again,
+/// perhaps with another signed URL; which telling a replica happens to hear first must not matter.
+pub(super) fn was_told_before(one: (&Event, Timestamp), other: (&Event, Timestamp)) -> bool {
+    match one.1.cmp(&other.1) {
+        Ordering::Equal => one.0 != other.0 && stored_event::encode(one.0) < stored_event::encode(other.0),
+        order => order == Ordering::Less,
+    }
 }
 
 impl Touched<'_> {

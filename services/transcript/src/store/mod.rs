@@ -65,7 +65,7 @@ pub trait TranscriptStore: Send + Sync + 'static {
     /// Returns the position up to which everything was applied.
     async fn position(&self) -> Result<Position, StoreError>;
 
-    /// Keeps `rows`, of each lane the one of the greatest rank, and notes that everything up to `through` was applied; all of it
+    /// Keeps `rows`, of each lane the one of the greatest rank and data, and notes that everything up to `through` was applied; all of it
     /// or nothing. No two rows may have one lane of one conversation.
     async fn apply(&self, rows: &[Row], through: Position) -> Result<(), StoreError>;
 

@@ -45,7 +45,7 @@ impl TranscriptStore for PostgresStore {
                  select * from unnest($1::text[], $2::uuid[], $3::uuid[], $4::bytea[], $5::bytea[]) \
                  on conflict (organization_id, conversation_id, lane) \
                  do update set rank = excluded.rank, data = excluded.data \
-                 where excluded.rank > transcript_events.rank",
+                 where (excluded.rank, excluded.data) > (transcript_events.rank, transcript_events.data)",
             )
             .bind(organizations)
             .bind(conversations)

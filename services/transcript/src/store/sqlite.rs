@@ -26,7 +26,7 @@ fn upsert(rows: usize) -> String {
          values {} \
          on conflict (organization_id, conversation_id, lane) \
          do update set rank = excluded.rank, data = excluded.data \
-         where excluded.rank > transcript_events.rank",
+         where (excluded.rank, excluded.data) > (transcript_events.rank, transcript_events.data)",
         vec!["(?, ?, ?, ?, ?)"; rows].join(", ")
     )
 }

@@ -6,5 +6,7 @@ mod golden;
 mod harness;
 mod permutations;
 mod reader;
+mod replicas;
 mod samples;
 mod service;
+mod unknown;

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::samples;
 
 /// Returns everything anybody can read of a conversation, as bytes.
-fn readable(conversation_id: ConversationId, kept: &[Kept]) -> Vec<u8> {
+pub(crate) fn readable(conversation_id: ConversationId, kept: &[Kept]) -> Vec<u8> {
     let transcript = fold(&events(conversation_id, kept).unwrap());
     let mut bytes = transcript_to_pb(conversation_id, transcript.clone()).encode_to_vec();
     for format in [Format::Text, Format::Srt, Format::Vtt] {

@@ -13,6 +13,7 @@ use colloquy_transcript::{Deps, Settings, build};
 use colloquy_types::{Position, Provider, RecordId, SystemClock};
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use prost::Message;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -61,7 +62,8 @@ impl EventLogService for Log {
         let stream = futures::stream::unfold((self.0.subscribe(), after), |(mut log, after)| async move {
             let records = log.wait_for(|log| log.len() as u64 > after).await.ok()?[after as usize..].to_vec();
             let after = after + records.len() as u64;
-            let batch = pb::ConsumeResponse { batch_id: after, records, delivery_count: 1 };
+            let records = records.iter().map(|record| record.encode_to_vec().into()).collect();
+            let batch = pb::ConsumeResponse { batch_id: after, records, delivery_count: 1, ..Default::default() };
             Some((Ok(batch), (log, after)))
         });
         Ok(Response::new(stream.boxed()))
@@ -77,6 +79,14 @@ impl EventLogService for Log {
 
     async fn erase(&self, _: Request<pb::EraseRequest>) -> Result<Response<pb::EraseResponse>, Status> {
         Err(Status::unimplemented("erase"))
+    }
+
+    async fn get_consumer(&self, _: Request<pb::GetConsumerRequest>) -> Result<Response<pb::GetConsumerResponse>, Status> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
+    async fn list_consumers(&self, _: Request<pb::ListConsumersRequest>) -> Result<Response<pb::ListConsumersResponse>, Status> {
+        Err(Status::unimplemented("not asked for here"))
     }
 }
 

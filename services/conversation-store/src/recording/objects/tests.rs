@@ -1,7 +1,10 @@
 use futures::TryStreamExt;
 use object_store::memory::InMemory;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use tempfile::TempDir;
+use uuid::Uuid;
 
+use super::upload::{PART_BYTES, PARTS_AT_ONCE};
 use super::*;
 
 const LIMIT: u64 = 64 << 20;
@@ -21,10 +24,9 @@ fn memory() -> Store {
     Store { objects: Objects::over(Arc::new(InMemory::new()), LIMIT), folder: TempDir::new().unwrap() }
 }
 
-/// A bucket of the S3-compatible server that `COLLOQUY_TEST_S3_BUCKET` and the `AWS_…` variables name; `None` without one.
+/// A place in a bucket of an S3-compatible server; `None` where there is none.
 fn s3() -> Option<Store> {
-    let bucket = std::env::var("COLLOQUY_TEST_S3_BUCKET").ok().filter(|bucket| !bucket.is_empty())?;
-    let url = ObjectsUrl::S3 { bucket, prefix: format!("test-{}", Uuid::new_v4()) };
+    let url = format!("{}/{}", colloquy_testkit::s3::bucket_url()?, Uuid::now_v7().simple()).parse().unwrap();
     Some(Store { objects: Objects::open(&url, LIMIT).unwrap(), folder: TempDir::new().unwrap() })
 }
 
@@ -79,6 +81,7 @@ on_every_store!(
     too_much_is_refused_before_it_is_stored,
     nothing_is_not_an_object,
     what_was_never_stored_is_missing,
+    nothing_is_left_of_an_upload_that_became_an_object,
 );
 
 async fn what_was_stored_is_read_back_in_any_range(Store { objects, .. }: Store) {
@@ -121,6 +124,72 @@ async fn what_was_never_stored_is_missing(Store { objects, .. }: Store) {
     assert_eq!(objects.size(&key).await.unwrap(), None);
     let read: Result<Vec<Bytes>, _> = objects.read(&key, 0..1).try_collect().await;
     assert!(matches!(read, Err(ObjectsError::Missing)));
+}
+
+async fn nothing_is_left_of_an_upload_that_became_an_object(Store { objects, .. }: Store) {
+    store(&objects, &noise(2 * PART_BYTES + 1)).await;
+    let left: Vec<_> = objects.store.list(Some(&Path::from(STAGING))).try_collect().await.unwrap();
+    assert_eq!(left, []);
+}
+
+/// Writes noise until the upload wants to wait, and returns how much it took.
+async fn write_until_it_waits(upload: &mut Upload) -> usize {
+    let chunk = noise(100_000);
+    let mut taken = 0;
+    loop {
+        let written = {
+            let mut write = std::pin::pin!(upload.write(&chunk));
+            // What was spawned gets its turn, so that it is the store alone that is waited for.
+            let mut turns = 0;
+            loop {
+                match futures::poll!(&mut write) {
+                    std::task::Poll::Ready(done) => break Some(done),
+                    std::task::Poll::Pending if turns < 100 => turns += 1,
+                    std::task::Poll::Pending => break None,
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        match written {
+            Some(done) => done.unwrap(),
+            None => return taken,
+        }
+        taken += chunk.len();
+        assert!(taken < LIMIT as usize - chunk.len(), "it takes everything");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_store_makes_senders_wait_and_not_the_memory_grow() {
+    let never = Duration::from_secs(100_000);
+    let slow = ThrottledStore::new(InMemory::new(), ThrottleConfig { wait_put_per_call: never, ..ThrottleConfig::default() });
+    let objects = Objects::over(Arc::new(slow), LIMIT);
+    let mut uploads = Vec::new();
+    for _ in 0..PARTS_IN_ALL / PARTS_AT_ONCE {
+        let mut upload = objects.upload(organization("acme"));
+        let taken = write_until_it_waits(&mut upload).await;
+        assert!(taken > PARTS_AT_ONCE * PART_BYTES && taken <= (PARTS_AT_ONCE + 1) * PART_BYTES, "{taken} bytes were taken");
+        uploads.push(upload);
+    }
+    let mut one_too_many = objects.upload(organization("acme"));
+    let taken = write_until_it_waits(&mut one_too_many).await;
+    assert!(taken <= PART_BYTES, "{taken} bytes were taken although there is no room");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_never_answers_is_given_up() {
+    let never = Duration::from_secs(100_000);
+    let waits = ThrottleConfig { wait_put_per_call: never, wait_get_per_call: never, ..ThrottleConfig::default() };
+    let objects = Objects::over(Arc::new(ThrottledStore::new(InMemory::new(), waits)), LIMIT);
+    let key = ObjectKey::new(organization("acme"), &[7; 32]);
+    assert!(matches!(objects.size(&key).await, Err(ObjectsError::TimedOut)));
+    let read: Result<Vec<Bytes>, _> = objects.read(&key, 0..1).try_collect().await;
+    assert!(matches!(read, Err(ObjectsError::TimedOut)));
+    for length in [1, PART_BYTES + 1] {
+        let mut upload = objects.upload(organization("acme"));
+        upload.write(&noise(length)).await.unwrap();
+        assert!(matches!(upload.finish().await, Err(ObjectsError::TimedOut)));
+    }
 }
 
 async fn wait_until(what: &str, condition: impl Fn() -> bool) {

@@ -125,7 +125,8 @@ fn kept((channel, object_key, content_type): KeptRow) -> Result<Kept, StoreError
 }
 
 fn events(conversation: &Named, rows: Vec<EventRow>) -> Result<Vec<Event>, StoreError> {
-    rows.into_iter().map(|(event_id, bytes)| stored_event::decode(&bytes, event_id, conversation)).collect()
+    let decoded = rows.into_iter().map(|(event_id, bytes)| stored_event::decode(&bytes, event_id, conversation));
+    decoded.filter_map(Result::transpose).collect()
 }
 
 fn fetch(row: FetchRow) -> Result<Fetch, StoreError> {

@@ -271,9 +271,25 @@ impl ConsumerStream {
             }),
             None => {
                 self.pull = None;
+                self.check().await?;
                 Ok(None)
             }
         }
+    }
+
+    /// Checks that the servers still have the consumer: a request for messages of one they do not have is not answered at all.
+    async fn check(&mut self) -> Result<(), LogError> {
+        let info = match self.consumer.get_info().await {
+            Ok(info) if *self.link.epoch().await? == *self.epoch => info,
+            Ok(_) => return Err(LogError::engine("the stream is another one")),
+            Err(error) => {
+                self.link.doubt();
+                return Err(LogError::engine(error));
+            }
+        };
+        self.acknowledged = self.acknowledged.max(acknowledged(&self.epoch, &info, None));
+        self.asked_at = Some(Instant::now());
+        Ok(())
     }
 
     /// Returns whether a batch has room for more than what is ready.
