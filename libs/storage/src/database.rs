@@ -46,10 +46,20 @@ impl fmt::Debug for DatabaseUrl {
 
 /// A service's migrations, one numbered folder an engine.
 pub struct Migrations {
-    /// For SQLite.
-    pub sqlite: Migrator,
-    /// For PostgreSQL.
-    pub postgres: Migrator,
+    sqlite: Migrator,
+    postgres: Migrator,
+}
+
+impl Migrations {
+    /// Returns the migrations of this release.
+    ///
+    /// A database that a newer release has migrated is opened all the same: during a rolling upgrade, and after a rollback, this
+    /// release runs on it. So a migration must leave the release before it working (ARCHITECTURE.md, "Rolling upgrades").
+    pub fn new(mut sqlite: Migrator, mut postgres: Migrator) -> Self {
+        sqlite.set_ignore_missing(true);
+        postgres.set_ignore_missing(true);
+        Self { sqlite, postgres }
+    }
 }
 
 /// An open database.
@@ -84,6 +94,39 @@ impl Database {
         match self {
             Self::Sqlite(sqlite) => sqlite.close().await,
             Self::Postgres(pool) => pool.close().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::migrate::{Migration, MigrationType};
+
+    use super::*;
+
+    fn migrator(count: i64) -> Migrator {
+        let migration = |version: i64| {
+            let sql = sqlx::AssertSqlSafe(format!("create table made_{version} (number integer)"));
+            Migration::new(version, "a table".into(), MigrationType::Simple, sqlx::SqlSafeStr::into_sql_str(sql), false)
+        };
+        Migrator::with_migrations((1..=count).map(migration).collect())
+    }
+
+    async fn open(url: &DatabaseUrl, count: i64) -> anyhow::Result<Database> {
+        Database::open(url, "upgraded", Durability::Full, &Migrations::new(migrator(count), migrator(count))).await
+    }
+
+    #[tokio::test]
+    async fn a_release_opens_a_database_that_a_newer_one_has_migrated() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut urls = vec![DatabaseUrl::SqliteFolder(folder.path().to_owned())];
+        if let Some(url) = colloquy_testkit::postgres::database_url().await {
+            urls.push(DatabaseUrl::parse(&url, folder.path()).unwrap());
+        }
+        for url in urls {
+            open(&url, 1).await.unwrap().close().await;
+            open(&url, 2).await.unwrap().close().await;
+            open(&url, 1).await.unwrap().close().await;
         }
     }
 }

@@ -48,11 +48,18 @@ pub trait Keys: Send + Sync {
 /// # Errors
 /// When the database cannot be opened or migrated.
 pub async fn open(url: &DatabaseUrl) -> anyhow::Result<Arc<dyn Keys>> {
-    let migrations = Migrations { sqlite: sqlx::migrate!("migrations/sqlite"), postgres: sqlx::migrate!("migrations/postgres") };
-    Ok(match Database::open(url, "access", Durability::Full, &migrations).await? {
-        Database::Sqlite(sqlite) => Arc::new(sqlite::SqliteKeys(sqlite)),
-        Database::Postgres(pool) => Arc::new(postgres::PostgresKeys(pool)),
-    })
+    Ok(open_with_database(url).await?.1)
+}
+
+/// Does the same, and returns the database too.
+pub(crate) async fn open_with_database(url: &DatabaseUrl) -> anyhow::Result<(Database, Arc<dyn Keys>)> {
+    let migrations = Migrations::new(sqlx::migrate!("migrations/sqlite"), sqlx::migrate!("migrations/postgres"));
+    let database = Database::open(url, "access", Durability::Full, &migrations).await?;
+    let keys: Arc<dyn Keys> = match &database {
+        Database::Sqlite(sqlite) => Arc::new(sqlite::SqliteKeys(sqlite.clone())),
+        Database::Postgres(pool) => Arc::new(postgres::PostgresKeys(pool.clone())),
+    };
+    Ok((database, keys))
 }
 
 /// Every column of a key, in the order both engines read them.

@@ -148,7 +148,7 @@ pub(crate) struct SetAside {
 }
 
 fn migrations() -> Migrations {
-    Migrations { sqlite: sqlx::migrate!("migrations/sqlite"), postgres: sqlx::migrate!("migrations/postgres") }
+    Migrations::new(sqlx::migrate!("migrations/sqlite"), sqlx::migrate!("migrations/postgres"))
 }
 
 /// Opens the database and brings it up to date. A view may sync late: the log replays what is lost.

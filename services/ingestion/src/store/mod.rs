@@ -95,7 +95,7 @@ pub(crate) trait Store: Send + Sync {
 
 /// Opens the store and brings it up to date.
 pub(crate) async fn open(settings: &Settings) -> anyhow::Result<(Database, Arc<dyn Store>)> {
-    let migrations = Migrations { sqlite: sqlx::migrate!("migrations/sqlite"), postgres: sqlx::migrate!("migrations/postgres") };
+    let migrations = Migrations::new(sqlx::migrate!("migrations/sqlite"), sqlx::migrate!("migrations/postgres"));
     let database = Database::open(&settings.database, "ingestion", Durability::Full, &migrations).await?;
     let store: Arc<dyn Store> = match &database {
         Database::Sqlite(sqlite) => Arc::new(sqlite::SqliteStore(sqlite.clone())),

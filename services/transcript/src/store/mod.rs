@@ -22,7 +22,7 @@ pub const MAX_UNPACKED_BYTES: usize = colloquy_service::transport::MAX_MESSAGE_B
 
 /// Returns the migrations of both engines.
 pub fn migrations() -> Migrations {
-    Migrations { sqlite: sqlx::migrate!("migrations/sqlite"), postgres: sqlx::migrate!("migrations/postgres") }
+    Migrations::new(sqlx::migrate!("migrations/sqlite"), sqlx::migrate!("migrations/postgres"))
 }
 
 /// Returns the store in `database`.
