@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::{constant_time, digest};
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::middleware::Next;
 use axum::response::Response;
 use colloquy_proto::access::v1 as pb;
@@ -15,7 +15,7 @@ use colloquy_proto::access::v1::access_service_client::AccessServiceClient;
 use colloquy_types::{KeyId, Scope};
 use futures::future::BoxFuture;
 use http::HeaderMap;
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
 
 use crate::caller::missing_key;
 use crate::transport::Transport;
@@ -36,6 +36,8 @@ const PUBLIC: &[&str] = &[
 const CACHED_FOR: Duration = Duration::from_secs(5);
 /// How many keys are remembered.
 const CACHED_KEYS: u64 = 10_000;
+/// How long access may take to answer. Every call waits for it, so nobody waits as long as for a call of its own.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// No key is longer.
 const LONGEST_KEY: usize = 512;
 
@@ -98,7 +100,9 @@ impl Authenticator {
 }
 
 async fn ask_access(mut access: AccessServiceClient<Transport>, api_key: String) -> Result<Verdict, Status> {
-    match access.authenticate(pb::AuthenticateRequest { api_key }).await {
+    let mut request = Request::new(pb::AuthenticateRequest { api_key });
+    request.set_timeout(PATIENCE);
+    match access.authenticate(request).await {
         Ok(answer) => identity(answer.into_inner()).map(Some),
         Err(status) if status.code() == Code::Unauthenticated => Ok(None),
         Err(status) => {
@@ -133,7 +137,11 @@ pub fn presented_key(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The layer: puts the [`Caller`] into the request, or answers `UNAUTHENTICATED`.
-pub(crate) async fn authenticate(State(authenticator): State<Authenticator>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn authenticate(
+    State(authenticator): State<Authenticator>,
+    mut request: axum::extract::Request,
+    next: Next,
+) -> Response {
     let caller = match authenticator.presented(request.uri().path(), request.headers()) {
         Ok(Presented::Caller(caller)) => Ok(caller),
         Ok(Presented::Key(key)) => match authenticator.identify(key).await {

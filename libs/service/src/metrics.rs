@@ -1,60 +1,75 @@
-//! The metrics every service has. Names are documented here; labels have few values and no ids.
+//! The metrics of every service. Names are documented here and nowhere else; labels have few values and no ids.
 //!
-//! | name | kind | labels |
-//! | --- | --- | --- |
-//! | `colloquy_grpc_request_duration_seconds` | histogram | `method`, `code` |
-//! | `colloquy_http_request_duration_seconds` | histogram | `route`, `method`, `status` |
+//! | name | kind | labels | meaning |
+//! | --- | --- | --- | --- |
+//! | `colloquy_http_request_duration_seconds` | histogram | `route`, `method`, `status` | REST: time to the beginning of the answer |
+//! | `colloquy_grpc_request_duration_seconds` | histogram | `method`, `code` | gRPC, serving: time to the beginning of the answer |
+//! | `colloquy_client_retries_total` | counter | `service` | gRPC, calling: calls that were tried again |
+//! | `colloquy_webhook_deliveries_total` | counter | `provider`, `outcome` | deliveries by what became of them |
+//! | `colloquy_log_append_batch_records` | histogram | | records the log made durable together |
+//! | `colloquy_log_append_duration_seconds` | histogram | | time from an append to its being durable |
+//! | `colloquy_log_queue_appends` | gauge | | appends that wait to be written |
+//! | `colloquy_log_end_position` | gauge | | sequence of the newest record |
+//! | `colloquy_consumer_lag_records` | gauge | `consumer` | records a consumer has not acknowledged |
+//! | `colloquy_consumer_lag_seconds` | gauge | `consumer` | age of the first of them, 0 without any |
+//! | `colloquy_consumer_redelivered_total` | counter | `consumer` | batches handed out again |
+//! | `colloquy_reader_applied_events_total` | counter | `reader` | events that became part of a view |
+//! | `colloquy_reader_set_aside_records_total` | counter | `reader` | records that could not be applied |
+//! | `colloquy_reader_unknown_events_total` | counter | `reader` | events of kinds this release does not know |
+//! | `colloquy_fold_duration_seconds` | histogram | `reader` | folding: the conversations of a batch, or one transcript |
+//! | `colloquy_quarantine_deliveries` | gauge | | deliveries in quarantine that wait for a retry |
+//! | `colloquy_quarantine_bytes` | gauge | | their bodies, secrets removed |
+//! | `colloquy_recording_fetch_queue` | gauge | | recordings that are still to be fetched |
+//! | `colloquy_database_pool_connections` | gauge | `service`, `pool`, `state` | connections that are `idle`, in use (`used`), allowed (`max`) |
+//!
+//! Over OTLP a unit is not part of the name: `colloquy_fold_duration` in `s`; and a counter has no `_total`.
+//!
+//! `outcome` of a delivery: `accepted`, `duplicate`, `quarantined`, `refused_signature`, `refused_other`, `failed`. Consumers are
+//! those of the services, by name, the first [`MAX_CONSUMER_NAMES`] of them; what organizations call theirs is no label, and they
+//! ask `ListConsumers`. Gauges of the log, its consumers, the quarantine and the fetch queue are of the whole installation and a
+//! few seconds old: replicas tell the same, so take the maximum, not the sum.
+//!
+//! Gauges are asked for, not told: whoever has the number registers a function, which must answer at once.
 
-use std::sync::OnceLock;
-use std::time::Duration;
+mod clients;
+mod consumers;
+mod databases;
+mod deliveries;
+mod gauges;
+mod log;
+mod polled;
+mod readers;
+mod requests;
 
-use opentelemetry::metrics::{Histogram, Meter};
-use opentelemetry::{KeyValue, global};
+use opentelemetry::global;
+use opentelemetry::metrics::{AsyncInstrument, Counter, Histogram, Meter};
+
+pub use clients::client_retry;
+pub use consumers::{ConsumerLag, MAX_CONSUMER_NAMES, consumer_redelivered, register_consumer_lag};
+pub use databases::{PoolUse, register_pool};
+pub use deliveries::{QuarantineSize, WebhookOutcome, register_quarantine, register_recording_fetch_queue, webhook_delivery};
+pub use log::{log_append, log_batch, register_log_end, register_log_queue};
+pub use polled::Polled;
+pub use readers::{fold_took, reader_applied, reader_set_aside, reader_unknown};
+pub use requests::{GrpcMetrics, HttpMetrics, grpc, http};
 
 /// Returns the meter all of Colloquy's metrics come from.
 pub fn meter() -> Meter {
     global::meter("colloquy")
 }
 
+/// A histogram of times; `_seconds` becomes part of its name.
 fn durations(name: &'static str, description: &'static str) -> Histogram<f64> {
     let bounds = vec![0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
     meter().f64_histogram(name).with_unit("s").with_description(description).with_boundaries(bounds).build()
 }
 
-/// Times of calls over gRPC.
-pub struct GrpcMetrics(Histogram<f64>);
-
-impl GrpcMetrics {
-    /// Notes one call.
-    pub fn record(&self, method: &str, code: &str, took: Duration) {
-        let labels = [KeyValue::new("method", method.to_owned()), KeyValue::new("code", code.to_owned())];
-        self.0.record(took.as_secs_f64(), &labels);
-    }
+/// A counter; `_total` becomes part of its name.
+fn counter(name: &'static str, description: &'static str) -> Counter<u64> {
+    meter().u64_counter(name).with_description(description).build()
 }
 
-/// Returns the times of calls over gRPC.
-pub fn grpc() -> &'static GrpcMetrics {
-    static METRICS: OnceLock<GrpcMetrics> = OnceLock::new();
-    METRICS.get_or_init(|| GrpcMetrics(durations("colloquy_grpc_request_duration", "Time to the beginning of the answer.")))
-}
-
-/// Times of calls over HTTP.
-pub struct HttpMetrics(Histogram<f64>);
-
-impl HttpMetrics {
-    /// Notes one call; `route` is the pattern, never the path.
-    pub fn record(&self, method: &str, route: &str, status: u16, took: Duration) {
-        let labels = [
-            KeyValue::new("method", method.to_owned()),
-            KeyValue::new("route", route.to_owned()),
-            KeyValue::new("status", i64::from(status)),
-        ];
-        self.0.record(took.as_secs_f64(), &labels);
-    }
-}
-
-/// Returns the times of calls over HTTP.
-pub fn http() -> &'static HttpMetrics {
-    static METRICS: OnceLock<HttpMetrics> = OnceLock::new();
-    METRICS.get_or_init(|| HttpMetrics(durations("colloquy_http_request_duration", "Time to the beginning of the answer.")))
+/// A gauge of whole numbers, which is asked for by `observe`.
+fn gauge(name: &'static str, description: &'static str, observe: impl Fn(&dyn AsyncInstrument<u64>) + Send + Sync + 'static) {
+    meter().u64_observable_gauge(name).with_description(description).with_callback(observe).build();
 }

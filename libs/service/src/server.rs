@@ -1,18 +1,23 @@
-//! Listening: connections, health, reflection, and stopping within a grace period.
+//! Listening: connections, and stopping within a grace period.
+
+mod connection;
+mod ending;
+mod opening;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic_health::ServingStatus;
-use tonic_health::server::HealthReporter;
+use tokio_util::task::TaskTracker;
+
+use crate::tls::Tls;
+use connection::Serving;
 
 /// How long a peer may take to send its request head.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -25,19 +30,49 @@ pub async fn bind(setting: &str, address: SocketAddr) -> anyhow::Result<TcpListe
     TcpListener::bind(address).await.with_context(|| format!("{setting}: cannot listen on {address}"))
 }
 
+/// How old gRPC connections become.
+#[derive(Debug, Clone, Copy)]
+pub struct ConnectionAge {
+    /// When a connection is asked to close, a tenth sooner or later by chance. Callers open another at once, perhaps to a replica
+    /// that was not there before.
+    pub after: Duration,
+    /// How long calls that are under way may then take. Streams without an end of their own are ended at once.
+    pub grace: Duration,
+}
+
+impl ConnectionAge {
+    /// Returns the age `after`, with half a minute of grace.
+    pub const fn new(after: Duration) -> Self {
+        Self { after, grace: Duration::from_secs(30) }
+    }
+}
+
+/// How connections are taken.
+#[derive(Clone, Default)]
+pub struct Connections {
+    /// With a certificate, only TLS is taken; with authorities, only from callers who show a certificate of theirs.
+    pub tls: Option<Arc<Tls>>,
+    /// How old they become; for ever without.
+    pub age: Option<ConnectionAge>,
+}
+
 /// Serves `router` over HTTP/1.1 and HTTP/2 until `stop`, then lets open requests finish for at most `grace`.
 pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken, grace: Duration) {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(hyper_util::rt::TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT);
-    builder
-        .http2()
-        .timer(hyper_util::rt::TokioTimer::new())
-        .keep_alive_interval(Duration::from_secs(30))
-        .keep_alive_timeout(Duration::from_secs(10))
-        .initial_stream_window_size(1 << 20)
-        .initial_connection_window_size(4 << 20)
-        .max_concurrent_streams(1_024);
-    let graceful = GracefulShutdown::new();
+    serve_connections(listener, router, Connections::default(), stop, grace).await;
+}
+
+/// Does the same, taking connections as `connections` says.
+pub async fn serve_connections(
+    listener: TcpListener,
+    router: Router,
+    connections: Connections,
+    stop: CancellationToken,
+    grace: Duration,
+) {
+    let Connections { tls, age } = connections;
+    let abandon = CancellationToken::new();
+    let serving = Arc::new(Serving { http: http(), router, tls, age, stop: stop.clone(), abandon: abandon.clone() });
+    let open = TaskTracker::new();
     loop {
         let stream = tokio::select! {
             () = stop.cancelled() => break,
@@ -51,54 +86,27 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
                 }
             },
         };
-        let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-        let watched = graceful.watch(connection);
-        // Owned by `graceful`, which waits for it below.
-        tokio::spawn(async move {
-            if let Err(error) = watched.await {
-                tracing::debug!("a connection ended: {error}");
-            }
-        });
+        open.spawn(connection::serve(serving.clone(), stream));
     }
     drop(listener);
-    if tokio::time::timeout(grace, graceful.shutdown()).await.is_err() {
+    open.close();
+    if tokio::time::timeout(grace, open.wait()).await.is_err() {
         tracing::warn!(grace_ms = grace.as_millis() as u64, "connections were still open when the grace period ended");
+        abandon.cancel();
+        open.wait().await;
     }
 }
 
-/// Health by gRPC service name: not serving until [`Health::set_serving`], and not serving again once stopping.
-#[derive(Clone)]
-pub struct Health(HealthReporter);
-
-/// Returns health, and a router with `grpc.health.v1` and reflection (v1), both for the services named.
-///
-/// # Errors
-/// When the embedded descriptors cannot be read.
-pub async fn health_and_reflection(names: &[&'static str]) -> anyhow::Result<(Health, Router)> {
-    let (reporter, health) = tonic_health::server::health_reporter();
-    for name in names {
-        reporter.set_service_status(*name, ServingStatus::NotServing).await;
-    }
-    reporter.set_service_status("", ServingStatus::NotServing).await;
-    let descriptors = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(colloquy_proto::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
-    // Only what is served is listed: this process may hold some services, and contracts may come before their services.
-    let listed = names.iter().chain(&["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"]);
-    let reflection =
-        listed.fold(descriptors, |builder, name| builder.with_service_name(*name)).build_v1().context("reflection")?;
-    let routes = tonic::service::Routes::new(health).add_service(reflection);
-    Ok((Health(reporter), routes.into_axum_router()))
-}
-
-impl Health {
-    /// Says that the named services, and the server as a whole, are serving.
-    pub async fn set_serving(&self, names: &[&'static str], serving: bool) {
-        let status = if serving { ServingStatus::Serving } else { ServingStatus::NotServing };
-        for name in names.iter().chain(&[""]) {
-            self.0.set_service_status(*name, status).await;
-        }
-    }
+fn http() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(10))
+        .initial_stream_window_size(1 << 20)
+        .initial_connection_window_size(4 << 20)
+        .max_concurrent_streams(1_024);
+    builder
 }

@@ -4,6 +4,8 @@ use std::pin::Pin;
 
 use tonic::service::Routes;
 
+use crate::readiness::Check;
+
 /// One service: its methods, and what it does in the background.
 pub struct Service {
     /// The name by which it is served, configured and logged, for example `conversation-store`.
@@ -14,6 +16,8 @@ pub struct Service {
     pub routes: Routes,
     /// What it does in the background.
     pub tasks: Vec<Task>,
+    /// What it needs to be ready.
+    pub checks: Vec<Check>,
 }
 
 /// Something that runs until it is told to stop. Whoever builds it gives it the stop token.

@@ -8,7 +8,7 @@
 //! 6. auth: last, so that the layers above cover it too.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -18,10 +18,9 @@ use futures::FutureExt;
 use http::HeaderMap;
 use tokio::sync::Semaphore;
 use tonic::Status;
-use tracing::Instrument;
 
 use crate::auth::Authenticator;
-use crate::{Problem, Service, metrics, telemetry};
+use crate::{Problem, Service, observe};
 
 /// How long a handler may take to begin its answer when the caller does not say.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
@@ -39,30 +38,12 @@ pub fn wrap(service: &Service, authenticator: Authenticator) -> Router {
         .layer(from_fn_with_state(permits, shed))
         .layer(from_fn(deadline))
         .layer(from_fn(catch_panic))
-        .layer(from_fn(measure))
-        .layer(from_fn(trace))
+        .layer(from_fn(observe::measure))
+        .layer(from_fn(observe::trace))
 }
 
 fn answer(status: Status) -> Response {
     status.into_http::<tonic::body::Body>().map(axum::body::Body::new)
-}
-
-async fn trace(request: Request, next: Next) -> Response {
-    let span = tracing::info_span!("grpc", rpc.method = request.uri().path(), otel.kind = "server");
-    telemetry::continue_trace(&span, request.headers());
-    next.run(request).instrument(span).await
-}
-
-async fn measure(request: Request, next: Next) -> Response {
-    let method = request.uri().path().to_owned();
-    let started = Instant::now();
-    let response = next.run(request).await;
-    let code = response.headers().get("grpc-status").and_then(|code| code.to_str().ok()).unwrap_or("0");
-    // Only methods that exist become labels: a caller must not be able to grow the metrics.
-    if code != "12" {
-        metrics::grpc().record(&method, code, started.elapsed());
-    }
-    response
 }
 
 async fn catch_panic(request: Request, next: Next) -> Response {

@@ -1,20 +1,31 @@
 //! Logs, traces and metrics, set up once in `main`.
 //!
-//! Logs go to standard error, filtered by `RUST_LOG`. Traces are exported over OTLP when `OTEL_EXPORTER_OTLP_ENDPOINT` is set.
-//! Metrics are kept for Prometheus to fetch.
+//! Logs go to standard error, filtered by `RUST_LOG`. Metrics are kept for Prometheus to fetch. Traces and metrics are also sent
+//! over OTLP when the standard variables say where to (`OTEL_EXPORTER_OTLP_ENDPOINT`, or one for traces or metrics alone);
+//! sampling, headers, intervals and resource attributes have their standard variables too. When traces are not sent, no span is
+//! made for them, and nothing is spent on them.
+
+mod context;
+mod lines;
+mod otlp;
 
 use anyhow::Context as _;
-use http::HeaderMap;
-use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use prometheus::Registry;
-use tracing_opentelemetry::OpenTelemetrySpanExt;
+use tracing_subscriber::filter::FilterExt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
+
+pub use context::{continue_trace, inject_context, inject_span, parse_traceparent, traceparent, tracing_on};
+
+/// What is logged when `RUST_LOG` does not say.
+const DEFAULT_FILTER: &str = "info,sqlx=warn,h2=warn,hyper=warn,tower=warn,opentelemetry=warn";
+
+/// The target of spans that are made for traces alone, and stand in no log line.
+pub const TRACE_TARGET: &str = "colloquy_trace";
 
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,40 +40,42 @@ pub enum LogFormat {
 /// What must be flushed at the end, and what Prometheus fetches.
 pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
-    _metrics: SdkMeterProvider,
+    metrics: SdkMeterProvider,
     registry: Registry,
 }
 
-/// Sets up logs, traces and metrics for the process. Call it inside the runtime, once.
+/// Sets up logs, traces and metrics for the process, which calls itself `service` (`colloquy-transcript`) unless the standard
+/// variables call it something else. Call it inside the runtime, once.
 ///
 /// # Errors
 /// When the exporter's settings cannot be used.
-pub fn init(format: LogFormat) -> anyhow::Result<Telemetry> {
+pub fn init(format: LogFormat, service: &str, version: &'static str) -> anyhow::Result<Telemetry> {
+    let resource = otlp::resource(service, version);
+    let name = otlp::service_name(&resource);
     let registry = Registry::new();
-    let exporter = opentelemetry_prometheus::exporter().with_registry(registry.clone()).build().context("metrics")?;
-    let metrics = SdkMeterProvider::builder().with_reader(exporter).build();
+    let metrics = otlp::metrics(&registry, resource.clone())?;
     opentelemetry::global::set_meter_provider(metrics.clone());
-
-    let traces = if std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT").is_some() {
-        let exporter = opentelemetry_otlp::SpanExporter::builder().with_tonic().build().context("OTLP exporter (OTEL_*)")?;
-        Some(SdkTracerProvider::builder().with_batch_exporter(exporter).build())
-    } else {
-        None
-    };
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn,h2=warn,hyper=warn,tower=warn,opentelemetry=warn"));
+    let traces = otlp::traces(resource)?;
+    if let Some(provider) = &traces {
+        opentelemetry::global::set_tracer_provider(provider.clone());
+        context::turn_on();
+    }
     let spans = traces.as_ref().map(|provider| {
         // Without a filter of its own the exporter would also get every span of h2 and hyper.
         let only_ours = tracing_subscriber::filter::Targets::new().with_target("colloquy", tracing::Level::INFO);
-        tracing_opentelemetry::layer().with_tracer(provider.tracer("colloquy")).with_filter(only_ours)
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("colloquy"));
+        layer.with_location(false).with_threads(false).with_target(false).with_tracked_inactivity(false).with_filter(only_ours)
     });
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    // A line says which request it belongs to; each step of the way would only make it long.
+    let filter = filter.and(tracing_subscriber::filter::filter_fn(|metadata| metadata.target() != TRACE_TARGET));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match format {
-        LogFormat::Text => lines.with_filter(filter).boxed(),
-        LogFormat::Json => lines.json().flatten_event(true).with_filter(filter).boxed(),
+        LogFormat::Text => lines.fmt_fields(lines::ShortFields).map_event_format(lines::Text::new).with_filter(filter).boxed(),
+        LogFormat::Json => lines.json().map_event_format(|json| lines::Json::new(json, &name)).with_filter(filter).boxed(),
     };
     tracing_subscriber::registry().with(spans).with(lines).try_init().context("logging")?;
-    Ok(Telemetry { traces, _metrics: metrics, registry })
+    Ok(Telemetry { traces, metrics, registry })
 }
 
 impl Telemetry {
@@ -78,53 +91,13 @@ impl Telemetry {
         {
             tracing::warn!("traces could not be flushed: {error}");
         }
+        if let Err(error) = self.metrics.shutdown() {
+            tracing::warn!("metrics could not be flushed: {error}");
+        }
     }
 }
 
 /// Returns the metrics as Prometheus text.
 pub fn render(registry: &Registry) -> String {
     prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap_or_default()
-}
-
-struct Reading<'a>(&'a HeaderMap);
-
-impl Extractor for Reading<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.to_str().ok()
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(http::HeaderName::as_str).collect()
-    }
-}
-
-struct Writing<'a>(&'a mut HeaderMap);
-
-impl Injector for Writing<'_> {
-    fn set(&mut self, key: &str, value: String) {
-        if let (Ok(name), Ok(value)) = (key.parse::<http::HeaderName>(), value.parse()) {
-            self.0.insert(name, value);
-        }
-    }
-}
-
-/// Makes `span` a child of the trace `headers` carry, when they carry one.
-pub fn continue_trace(span: &tracing::Span, headers: &HeaderMap) {
-    if headers.contains_key("traceparent") {
-        let parent = TraceContextPropagator::new().extract(&Reading(headers));
-        // Fails when the span is filtered out or nothing exports: there is then no trace to continue.
-        let _ = span.set_parent(parent);
-    }
-}
-
-/// Writes the current span's trace context into `headers`.
-pub fn inject_context(headers: &mut HeaderMap) {
-    TraceContextPropagator::new().inject_context(&tracing::Span::current().context(), &mut Writing(headers));
-}
-
-/// Returns the current span's `traceparent`; empty when there is none.
-pub fn traceparent() -> String {
-    let mut headers = HeaderMap::new();
-    inject_context(&mut headers);
-    headers.get("traceparent").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }

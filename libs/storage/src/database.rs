@@ -60,6 +60,11 @@ impl Migrations {
         postgres.set_ignore_missing(true);
         Self { sqlite, postgres }
     }
+
+    /// Returns those for SQLite.
+    pub const fn sqlite(&self) -> &Migrator {
+        &self.sqlite
+    }
 }
 
 /// An open database.

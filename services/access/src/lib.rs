@@ -44,11 +44,12 @@ pub struct Deps {
 /// # Errors
 /// When the database cannot be opened or migrated.
 pub async fn build(settings: Settings, deps: Deps) -> anyhow::Result<(Service, Bootstrap)> {
-    let keys = open(&settings.database).await?;
+    let (database, keys) = store::open_with_database(&settings.database).await?;
     let bootstrap = bootstrap::run(keys.as_ref(), settings.bootstrap_api_key, deps.clock.now()).await?;
     let handler = grpc::Handler::new(keys, deps.clock, deps.page_tokens);
     let routes = Routes::new(AccessServiceServer::new(handler));
-    Ok((Service { name: "access", grpc_names: vec![SERVICE_NAME], routes, tasks: Vec::new() }, bootstrap))
+    let checks = vec![database.observe("access")];
+    Ok((Service { name: "access", grpc_names: vec![SERVICE_NAME], routes, tasks: Vec::new(), checks }, bootstrap))
 }
 
 /// Brings the database up to date.

@@ -11,9 +11,13 @@ use axum::Router;
 use colloquy_access::{Bootstrap, Secret};
 use colloquy_ingestion::MasterKey;
 use colloquy_service::auth::Authenticator;
-use colloquy_service::server::{self, Health};
+use colloquy_service::health::{self, Health};
+use colloquy_service::liveness::Liveness;
+use colloquy_service::readiness::{Check, Readiness};
+use colloquy_service::server::{self, ConnectionAge, Connections};
+use colloquy_service::tls::Tls;
 use colloquy_service::transport::{self, LocalSlot, Transport};
-use colloquy_service::{Service, stack, telemetry};
+use colloquy_service::{Service, probes, stack};
 use colloquy_types::{Clock, SystemClock};
 use prometheus::Registry;
 use tokio::net::TcpListener;
@@ -23,6 +27,11 @@ use tokio_util::sync::CancellationToken;
 use crate::keyring::Keyring;
 use crate::settings::Settings;
 
+/// Where a data folder says how its process is reached.
+const ADDRESSES: &str = "addresses.json";
+/// The name of access in `grpc.health.v1`.
+const ACCESS: &str = "colloquy.access.v1.AccessService";
+
 /// The services of this process, running.
 pub(crate) struct Running {
     pub(crate) http: Option<SocketAddr>,
@@ -31,8 +40,7 @@ pub(crate) struct Running {
     _transports: Transports,
     made_key: Option<Secret>,
     addresses: PathBuf,
-    health: Health,
-    names: Vec<&'static str>,
+    readiness: Readiness,
     tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
     stop: CancellationToken,
     grace: Duration,
@@ -46,15 +54,16 @@ pub(crate) struct Transports {
 }
 
 impl Transports {
-    fn new(settings: &Settings, services: &[&'static str], service_token: Arc<str>) -> anyhow::Result<Self> {
+    fn new(settings: &Settings, services: &[&'static str], service_token: Arc<str>, tls: &Arc<Tls>) -> anyhow::Result<Self> {
         let mut transports = Self { slots: HashMap::new(), plain: HashMap::new(), service_token };
         for name in crate::settings::SERVICES.into_iter().filter(|name| *name != "edge") {
             if services.contains(&name) {
                 let slot = LocalSlot::new();
                 transports.plain.insert(name, slot.transport());
                 transports.slots.insert(name, slot);
-            } else if let Some(url) = settings.service_url(name) {
-                transports.plain.insert(name, transport::connect(url).with_context(|| format!("{name}-url"))?);
+            } else if let Some(target) = settings.service_url(name) {
+                let transport = transport::connect(target.clone(), tls).with_context(|| format!("{name}-url = '{target}'"))?;
+                transports.plain.insert(name, transport);
             }
         }
         Ok(transports)
@@ -82,7 +91,7 @@ impl Transports {
 }
 
 impl Running {
-    /// Starts the named services. Everything is listening and ready when this returns.
+    /// Starts the named services. Everything is listening when this returns, and addresses.json is written once it is ready.
     pub(crate) async fn start(settings: &Settings, services: &[&'static str], registry: Registry) -> anyhow::Result<Self> {
         // Listeners first: a taken port should fail in the first second, not after the migrations.
         let has_edge = services.contains(&"edge");
@@ -93,9 +102,19 @@ impl Running {
         let (grpc, metrics) = (grpc_listener.local_addr()?, metrics_listener.local_addr()?);
 
         let keyring = Keyring::open(settings.master_key.as_deref(), &settings.data_dir)?;
-        let transports = Transports::new(settings, services, keyring.service_token())?;
+        let tls = Tls::load(settings.tls.clone())?;
+        let transports = Transports::new(settings, services, keyring.service_token(), &tls)?;
         let authenticator = Authenticator::new(transports.trusted("access")?, keyring.service_token());
         let stop = CancellationToken::new();
+        let grace = settings.shutdown_grace;
+        let (health, health_routes) = Health::new().await;
+        let (readiness, liveness) = (Readiness::new(services, health, Arc::new(SystemClock)), Liveness::default());
+        let mut tasks = JoinSet::new();
+        // Before anything is migrated: that takes its time, and who asks meanwhile is to hear so.
+        let probes = probes::routes(registry, readiness.clone(), liveness.clone());
+        spawn_server(&mut tasks, "metrics", metrics_listener, probes, Connections::default(), &stop, grace);
+        spawn_task(&mut tasks, "liveness", &liveness, &stop, liveness.clone().run(stop.clone()));
+        spawn_task(&mut tasks, "readiness", &liveness, &stop, readiness.clone().run(stop.clone()));
         let builder = Builder { settings, keyring: &keyring, transports: &transports, stop: &stop, clock: Arc::new(SystemClock) };
 
         let mut router = Router::new();
@@ -103,35 +122,40 @@ impl Running {
         let mut background = Vec::new();
         let mut made_key = None;
         for name in services.iter().copied().filter(|name| *name != "edge") {
-            let (service, made) = builder.build(name).await.with_context(|| format!("{name} cannot start"))?;
+            let (mut service, made) = builder.build(name).await.with_context(|| format!("{name} cannot start"))?;
+            if name != "access" {
+                service.checks.push(Check::service("access", transports.plain("access")?, ACCESS));
+            }
+            readiness.add(name, service.grpc_names.clone(), std::mem::take(&mut service.checks));
             let wrapped = stack::wrap(&service, authenticator.clone()).reset_fallback();
             if let Some(slot) = transports.slots.get(name) {
-                slot.fill(wrapped.clone());
+                slot.fill(wrapped.clone().merge(health_routes.clone().into_axum_router().reset_fallback()));
             }
             router = router.merge(wrapped);
             names.extend(service.grpc_names);
             background.extend(service.tasks);
             made_key = made_key.or(made);
         }
-        let (health, introspection) = server::health_and_reflection(&names).await?;
-        let router = router.merge(introspection.reset_fallback()).fallback(no_such_method);
+        let router = router.merge(health_routes.into_axum_router().reset_fallback());
+        let router = router.merge(health::reflection(&names)?.reset_fallback()).fallback(no_such_method);
 
-        let mut tasks = JoinSet::new();
-        let grace = settings.shutdown_grace;
-        spawn_server(&mut tasks, "grpc", grpc_listener, router, &stop, grace);
+        let age = Some(ConnectionAge::new(settings.max_connection_age));
+        let connections = Connections { tls: Some(tls.clone()), age };
+        spawn_server(&mut tasks, "grpc", grpc_listener, router, connections, &stop, grace);
+        background.push(tls.watch(stop.clone()));
         if let Some(listener) = http_listener {
             let edge = builder.edge()?;
-            spawn_server(&mut tasks, "http", listener, edge, &stop, grace);
+            readiness.add("edge", Vec::new(), builder.edge_checks()?);
+            spawn_server(&mut tasks, "http", listener, edge, Connections::default(), &stop, grace);
         }
-        spawn_server(&mut tasks, "metrics", metrics_listener, metrics_router(registry), &stop, grace);
         for task in background {
-            tasks.spawn(async move { (task.name, task.work.await) });
+            spawn_task(&mut tasks, task.name, &liveness, &stop, task.work);
         }
-        health.set_serving(&names, true).await;
-        let addresses = write_addresses(&settings.data_dir, http, grpc, metrics)?;
-        let http_text = http.map_or_else(|| "none".to_owned(), |http| http.to_string());
-        tracing::info!(http.addr = http_text, grpc.addr = %grpc, metrics.addr = %metrics, "ready: {}", services.join(", "));
-        Ok(Self { http, grpc, _transports: transports, made_key, addresses, health, names, tasks, stop, grace })
+        let addresses = settings.data_dir.join(ADDRESSES);
+        let listening = Listening { http, grpc, metrics, services: services.join(", ") };
+        let announcing = announce(readiness.clone(), addresses.clone(), listening, stop.clone());
+        spawn_task(&mut tasks, "announce", &liveness, &stop, announcing);
+        Ok(Self { http, grpc, _transports: transports, made_key, addresses, readiness, tasks, stop, grace })
     }
 
     /// Prints the administrator key that was made at the first start, once.
@@ -147,6 +171,11 @@ impl Running {
     /// Returns the administrator key that was made at this start.
     pub(crate) fn made_key(&self) -> Option<&Secret> {
         self.made_key.as_ref()
+    }
+
+    /// Waits until everything is ready.
+    pub(crate) async fn until_ready(&self) {
+        self.readiness.until_ready().await;
     }
 
     /// Serves until SIGTERM or SIGINT, or until something fails that must not.
@@ -166,7 +195,7 @@ impl Running {
     /// Stops in order: not ready any more, no new connections, streams end, workers drain; within the grace period.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         tracing::info!("stopping");
-        self.health.set_serving(&self.names, false).await;
+        self.readiness.stopping().await;
         std::fs::remove_file(&self.addresses).ok();
         self.stop.cancel();
         let drained = tokio::time::timeout(self.grace + Duration::from_secs(1), async {
@@ -255,13 +284,20 @@ impl Builder<'_> {
 
     fn edge(&self) -> anyhow::Result<Router> {
         let settings = colloquy_edge::Settings { public_url: self.settings.public_url.clone(), ..Default::default() };
-        let deps = colloquy_edge::Deps {
+        Ok(colloquy_edge::router(settings, self.edge_deps()?))
+    }
+
+    fn edge_checks(&self) -> anyhow::Result<Vec<Check>> {
+        Ok(colloquy_edge::checks(self.edge_deps()?))
+    }
+
+    fn edge_deps(&self) -> anyhow::Result<colloquy_edge::Deps> {
+        Ok(colloquy_edge::Deps {
             access: self.transports.plain("access")?,
             conversation_store: self.transports.plain("conversation-store")?,
             ingestion: self.transports.plain("ingestion")?,
             transcript: self.transports.plain("transcript")?,
-        };
-        Ok(colloquy_edge::router(settings, deps))
+        })
     }
 }
 
@@ -270,6 +306,7 @@ pub(crate) fn ingestion_settings(settings: &Settings, keyring: &Keyring) -> coll
     let master_key = MasterKey::new(keyring.master());
     colloquy_ingestion::Settings {
         database: settings.databases.ingestion.clone(),
+        engine: settings.log_engine.clone(),
         max_body_bytes: settings.max_webhook_bytes,
         max_audio_body_bytes: settings.max_audio_webhook_bytes,
         ..colloquy_ingestion::Settings::in_folder(settings.data_dir.clone(), master_key)
@@ -281,18 +318,49 @@ fn spawn_server(
     name: &'static str,
     listener: TcpListener,
     router: Router,
+    connections: Connections,
     stop: &CancellationToken,
     grace: Duration,
 ) {
     let stop = stop.clone();
     tasks.spawn(async move {
-        server::serve(listener, router, stop, grace).await;
+        server::serve_connections(listener, router, connections, stop, grace).await;
         (name, Ok(()))
     });
 }
 
-fn metrics_router(registry: Registry) -> Router {
-    Router::new().route("/metrics", axum::routing::get(move || async move { telemetry::render(&registry) }))
+/// Spawns what must not end before the process is stopped.
+fn spawn_task(
+    tasks: &mut JoinSet<(&'static str, anyhow::Result<()>)>,
+    name: &'static str,
+    liveness: &Liveness,
+    stop: &CancellationToken,
+    work: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+) {
+    let watched = liveness.clone().watch(name, stop.clone(), work);
+    tasks.spawn(async move { (name, watched.await) });
+}
+
+/// Where the process listens.
+struct Listening {
+    http: Option<SocketAddr>,
+    grpc: SocketAddr,
+    metrics: SocketAddr,
+    services: String,
+}
+
+/// Waits until everything is ready and says where it is, once.
+async fn announce(readiness: Readiness, path: PathBuf, listening: Listening, stop: CancellationToken) -> anyhow::Result<()> {
+    tokio::select! {
+        () = readiness.until_ready() => {}
+        () = stop.cancelled() => return Ok(()),
+    }
+    let Listening { http, grpc, metrics, services } = listening;
+    write_addresses(&path, http, grpc, metrics)?;
+    let http_text = http.map_or_else(|| "none".to_owned(), |http| http.to_string());
+    tracing::info!(http.addr = http_text, grpc.addr = %grpc, metrics.addr = %metrics, "ready: {services}");
+    stop.cancelled().await;
+    Ok(())
 }
 
 async fn no_such_method() -> axum::response::Response {
@@ -301,16 +369,15 @@ async fn no_such_method() -> axum::response::Response {
 }
 
 /// Writes where the process listens, all of it or nothing: whoever waits for the file must not read half of it.
-fn write_addresses(folder: &Path, http: Option<SocketAddr>, grpc: SocketAddr, metrics: SocketAddr) -> anyhow::Result<PathBuf> {
-    let path = folder.join("addresses.json");
-    let aside = folder.join("addresses.json.new");
+fn write_addresses(path: &Path, http: Option<SocketAddr>, grpc: SocketAddr, metrics: SocketAddr) -> anyhow::Result<()> {
+    let folder = path.parent().unwrap_or(path);
+    let aside = path.with_extension("json.new");
     let text = serde_json::json!({
         "http": http.map(|address| address.to_string()), "grpc": grpc.to_string(), "metrics": metrics.to_string(),
     });
     std::fs::create_dir_all(folder).with_context(|| format!("data-dir: cannot make {}", folder.display()))?;
     std::fs::write(&aside, text.to_string()).with_context(|| format!("cannot write {}", aside.display()))?;
-    std::fs::rename(&aside, &path).with_context(|| format!("cannot write {}", path.display()))?;
-    Ok(path)
+    std::fs::rename(&aside, path).with_context(|| format!("cannot write {}", path.display()))
 }
 
 async fn stop_signal() {

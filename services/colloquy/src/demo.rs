@@ -19,6 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Sends every sample to the running server and waits until all of them can be read. Returns the administrator key.
 pub(crate) async fn run(running: &Running, settings: &Settings) -> anyhow::Result<String> {
+    tokio::time::timeout(PATIENCE, running.until_ready()).await.context("the services are not ready in time")?;
     let key = administrator_key(running, settings).await?;
     let http = running.http.context("the demo needs the edge")?;
     let client = Client { http: reqwest::Client::builder().no_proxy().build()?, base: format!("http://{http}"), key };

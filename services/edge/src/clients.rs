@@ -4,11 +4,15 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, MatchedPath};
+use colloquy_proto::access::v1::access_service_server;
 use colloquy_proto::conversation::v1::conversation_service_client::ConversationServiceClient;
+use colloquy_proto::conversation::v1::conversation_service_server;
 use colloquy_proto::conversation::v1::recording_service_client::RecordingServiceClient;
 use colloquy_proto::ingestion::v1::ingestion_service_client::IngestionServiceClient;
+use colloquy_proto::ingestion::v1::ingestion_service_server;
 use colloquy_proto::ingestion::v1::source_service_client::SourceServiceClient;
 use colloquy_proto::transcript::v1::transcript_service_client::TranscriptServiceClient;
+use colloquy_proto::transcript::v1::transcript_service_server;
 use colloquy_service::transport::{MAX_MESSAGE_BYTES, Transport};
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
@@ -24,6 +28,28 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(25);
 /// Where the keys of the ElevenLabs SDKs are understood.
 const ELEVENLABS_SHAPED: &str = "/v1/convai/";
 
+/// A service behind the edge.
+pub(crate) struct Behind {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Its name in `grpc.health.v1`.
+    pub(crate) grpc_name: &'static str,
+    pub(crate) transport: Transport,
+}
+
+impl Behind {
+    /// Returns all of them.
+    pub(crate) fn all(deps: Deps) -> [Self; 4] {
+        let behind = |name, grpc_name, transport| Self { name, grpc_name, transport };
+        [
+            behind("conversation-store", conversation_service_server::SERVICE_NAME, deps.conversation_store),
+            behind("transcript", transcript_service_server::SERVICE_NAME, deps.transcript),
+            behind("ingestion", ingestion_service_server::SERVICE_NAME, deps.ingestion),
+            behind("access", access_service_server::SERVICE_NAME, deps.access),
+        ]
+    }
+}
+
 /// The generated clients; cheap to clone, and cloned for each call.
 pub(crate) struct Clients {
     pub(crate) conversations: ConversationServiceClient<Transport>,
@@ -31,8 +57,8 @@ pub(crate) struct Clients {
     pub(crate) transcripts: TranscriptServiceClient<Transport>,
     pub(crate) ingestion: IngestionServiceClient<Transport>,
     pub(crate) sources: SourceServiceClient<Transport>,
-    /// The bare transports, by the name of the service: for health.
-    pub(crate) services: [(&'static str, Transport); 4],
+    /// The services, for health.
+    pub(crate) services: [Behind; 4],
 }
 
 impl Clients {
@@ -45,12 +71,7 @@ impl Clients {
             transcripts: TranscriptServiceClient::new(transcript.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
             ingestion: IngestionServiceClient::new(ingestion.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
             sources: SourceServiceClient::new(ingestion.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
-            services: [
-                ("conversation-store", conversation_store),
-                ("transcript", transcript),
-                ("ingestion", ingestion),
-                ("access", access),
-            ],
+            services: Behind::all(Deps { conversation_store, transcript, ingestion, access }),
         }
     }
 }

@@ -25,6 +25,7 @@ use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
 use tracing::Instrument;
+use tracing::field::Empty;
 
 use crate::problem::Refusal;
 use crate::request_id::{self, RequestId};
@@ -91,17 +92,26 @@ fn method(method: &Method) -> &'static str {
 
 async fn trace(request: Request, next: Next) -> Response {
     let request_id = request.extensions().get::<RequestId>().map_or("", RequestId::for_traces);
+    let (method, route) = (method(request.method()), route(&request));
     let span = tracing::info_span!(
         "http",
+        otel.name = Empty,
         otel.kind = "server",
-        http.request.method = method(request.method()),
-        http.route = route(&request),
-        http.response.status_code = tracing::field::Empty,
+        otel.status_code = Empty,
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = Empty,
         request.id = request_id,
     );
+    if telemetry::tracing_on() {
+        span.record("otel.name", format!("{method} {route}"));
+    }
     telemetry::continue_trace(&span, request.headers());
     let response = next.run(request).instrument(span.clone()).await;
     span.record("http.response.status_code", response.status().as_u16());
+    if response.status().is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
     response
 }
 

@@ -29,9 +29,10 @@ mod upload;
 use std::sync::Arc;
 
 use axum::Router;
+use colloquy_service::readiness::Check;
 use colloquy_service::transport::Transport;
 
-use clients::Clients;
+use clients::{Behind, Clients};
 pub use openapi::document as openapi_document;
 pub use settings::Settings;
 
@@ -53,6 +54,11 @@ pub struct Deps {
 pub(crate) struct Edge {
     pub(crate) settings: Settings,
     pub(crate) clients: Clients,
+}
+
+/// Returns the checks that the services behind the edge are serving.
+pub fn checks(deps: Deps) -> Vec<Check> {
+    Behind::all(deps).map(|behind| Check::service(behind.name, behind.transport, behind.grpc_name)).into()
 }
 
 /// Returns the REST server.

@@ -1,18 +1,19 @@
 //! How the commands that talk to a server reach it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::{Arg, ArgMatches};
 use colloquy_service::auth::SERVICE_TOKEN;
-use colloquy_service::transport::{self, Transport};
+use colloquy_service::tls::{Tls, TlsFiles};
+use colloquy_service::transport::{self, Target, Transport};
 use tonic::metadata::{Ascii, MetadataKey, MetadataValue};
 
 use crate::keyring::Keyring;
 
 /// The arguments of a command that talks to a server.
-pub(super) fn arguments() -> [Arg; 3] {
-    [
+pub(super) fn arguments() -> Vec<Arg> {
+    let own = [
         Arg::new("grpc")
             .long("grpc")
             .value_name("URL")
@@ -29,7 +30,49 @@ pub(super) fn arguments() -> [Arg; 3] {
             .default_value("./colloquy-data")
             .value_name("FOLDER")
             .help("The data folder of a server on this machine"),
+    ];
+    own.into_iter().chain(tls_arguments()).collect()
+}
+
+/// The TLS settings of `serve`, for a server that has them.
+pub(super) fn tls_arguments() -> [Arg; 3] {
+    let file = |name: &'static str, variable: &'static str, help: &'static str| {
+        Arg::new(name).long(name).env(variable).hide_env_values(true).value_name("FILE").help(help)
+    };
+    [
+        file("tls-cert", "COLLOQUY_TLS_CERT", "PEM file of the certificate to show; the server of this machine then speaks TLS"),
+        file("tls-key", "COLLOQUY_TLS_KEY", "PEM file of the certificate's private key"),
+        file("tls-ca", "COLLOQUY_TLS_CA", "PEM file of the authorities that sign the server's certificate"),
     ]
+}
+
+fn tls_files(matches: &ArgMatches) -> anyhow::Result<TlsFiles> {
+    // An empty variable is a variable that is not set.
+    let path = |name: &str| matches.get_one::<String>(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let certificate = match (path("tls-cert"), path("tls-key")) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        _ => bail!("tls-cert and tls-key go together"),
+    };
+    Ok(TlsFiles { certificate, authorities: path("tls-ca") })
+}
+
+/// Returns a transport to the server at `--grpc`, or else to this machine's own, and where it is.
+pub(super) fn reach(
+    matches: &ArgMatches,
+    own_address: impl FnOnce() -> anyhow::Result<String>,
+) -> anyhow::Result<(Target, Transport)> {
+    let files = tls_files(matches)?;
+    let (url, tls) = match matches.get_one::<String>("grpc") {
+        Some(url) => (url.clone(), Tls::load(files)?),
+        None => {
+            let scheme = if files.certificate.is_some() { "https" } else { "http" };
+            (format!("{scheme}://{}", own_address()?), Tls::load_for_own_server(files)?)
+        }
+    };
+    let target: Target = url.parse().with_context(|| format!("grpc: '{url}'"))?;
+    let transport = transport::connect(target.clone(), &tls)?;
+    Ok((target, transport))
 }
 
 /// A server, and what proves that the command may talk to it.
@@ -42,16 +85,18 @@ impl Connection {
     /// Finds the server and the credential.
     pub(super) fn open(matches: &ArgMatches) -> anyhow::Result<Self> {
         let folder = Path::new(matches.get_one::<String>("data-dir").map_or("./colloquy-data", String::as_str));
-        let url = match matches.get_one::<String>("grpc") {
-            Some(url) => url.clone(),
-            None => format!("http://{}", running_at(folder, "grpc")?),
-        };
         let credential = match matches.get_one::<String>("api-key") {
             Some(key) => Some(("x-api-key", key.clone())),
-            None if folder.join("master.key").is_file() => {
-                Some((SERVICE_TOKEN, Keyring::open(None, folder)?.service_token().as_ref().to_owned()))
+            // Whoever has the installation's key may look at all of it, also where there is no data folder, as in a container.
+            None => {
+                let master = std::env::var("COLLOQUY_MASTER_KEY").ok().filter(|key| !key.is_empty());
+                if master.is_some() || folder.join("master.key").is_file() {
+                    let token = Keyring::open(master.as_deref(), folder)?.service_token();
+                    Some((SERVICE_TOKEN, token.as_ref().to_owned()))
+                } else {
+                    None
+                }
             }
-            None => None,
         };
         let credential = match credential {
             Some((name, value)) => {
@@ -61,7 +106,7 @@ impl Connection {
             }
             None => None,
         };
-        let transport = transport::connect(&url).with_context(|| format!("grpc: '{url}' is not an http:// address"))?;
+        let (_, transport) = reach(matches, || running_at(folder, "grpc"))?;
         Ok(Self { transport, credential })
     }
 

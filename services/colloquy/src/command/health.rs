@@ -9,7 +9,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::connection::running_at;
+use super::connection::{reach, running_at, tls_arguments};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -36,33 +36,29 @@ pub(super) fn command() -> Command {
                 .value_name("FOLDER")
                 .help("The data folder of a server on this machine"),
         )
+        .args(tls_arguments())
 }
 
 pub(super) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
-    let url = address(matches)?;
-    let transport =
-        colloquy_service::transport::connect(&url).with_context(|| format!("grpc: '{url}' is not an http:// address"))?;
+    let (target, transport) = reach(matches, || own_address(matches))?;
     let service = matches.get_one::<String>("service").cloned().unwrap_or_default();
     let mut client = HealthClient::new(transport);
     let answer = tokio::time::timeout(PATIENCE, client.check(HealthCheckRequest { service: service.clone() })).await;
     let status = answer.context("no answer in time")?.map_err(|status| anyhow::anyhow!("{}", status.message()))?.into_inner();
     if status.status() != ServingStatus::Serving {
-        bail!("'{service}' at {url} is {}", status.status().as_str_name());
+        bail!("'{service}' at {target} is {}", status.status().as_str_name());
     }
     println!("serving");
     Ok(())
 }
 
-fn address(matches: &ArgMatches) -> anyhow::Result<String> {
-    if let Some(url) = matches.get_one::<String>("grpc") {
-        return Ok(url.clone());
-    }
+fn own_address(matches: &ArgMatches) -> anyhow::Result<String> {
     let folder = Path::new(matches.get_one::<String>("data-dir").map_or("./colloquy-data", String::as_str));
     match std::env::var("COLLOQUY_GRPC_ADDR") {
         // A wildcard is where to listen, not where to call; port 0 says nothing at all.
         Ok(listen) if !listen.is_empty() && !listen.ends_with(":0") => {
-            Ok(format!("http://{}", listen.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]")))
+            Ok(listen.replace("0.0.0.0", "127.0.0.1").replace("[::]", "[::1]"))
         }
-        _ => Ok(format!("http://{}", running_at(folder, "grpc")?)),
+        _ => running_at(folder, "grpc"),
     }
 }

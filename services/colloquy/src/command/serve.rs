@@ -11,8 +11,9 @@ use crate::settings::{LATER_SERVICES, SERVICES, Settings, Values};
 pub(super) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let named: Vec<&String> = matches.get_many("services").into_iter().flatten().collect();
     let services = chosen(&named)?;
-    let settings = Settings::read(&Values::collect(matches)?)?;
-    let telemetry = telemetry::init(settings.log_format)?;
+    let values = Values::collect(matches)?;
+    let settings = Settings::read(&values)?;
+    let telemetry = start_telemetry(&settings, &values, &services)?;
     let running = Running::start(&settings, &services, telemetry.registry()).await?;
     running.print_made_key();
     let outcome = running.until_stopped().await;
@@ -21,8 +22,9 @@ pub(super) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
 }
 
 pub(super) async fn demo(matches: &ArgMatches) -> anyhow::Result<()> {
-    let settings = Settings::read(&Values::collect(matches)?)?;
-    let telemetry = telemetry::init(settings.log_format)?;
+    let values = Values::collect(matches)?;
+    let settings = Settings::read(&values)?;
+    let telemetry = start_telemetry(&settings, &values, &SERVICES)?;
     let running = Running::start(&settings, &SERVICES, telemetry.registry()).await?;
     let key = demo::run(&running, &settings).await?;
     let outcome = if matches.get_flag("exit") {
@@ -33,6 +35,15 @@ pub(super) async fn demo(matches: &ArgMatches) -> anyhow::Result<()> {
     };
     flush(telemetry).await;
     outcome
+}
+
+/// Sets up logs, traces and metrics, and says what is starting.
+fn start_telemetry(settings: &Settings, values: &Values, services: &[&'static str]) -> anyhow::Result<Telemetry> {
+    let name = if services.len() == SERVICES.len() { "all".to_owned() } else { services.join("+") };
+    let version = env!("CARGO_PKG_VERSION");
+    let telemetry = telemetry::init(settings.log_format, &format!("colloquy-{name}"), version)?;
+    tracing::info!(version, settings = values.summary(), "colloquy {version} starts: {}", services.join(", "));
+    Ok(telemetry)
 }
 
 fn chosen(named: &[&String]) -> anyhow::Result<Vec<&'static str>> {

@@ -1,6 +1,7 @@
 //! `colloquy tail`: follow the event log in the terminal, one line an event.
 
 use std::io::{ErrorKind, Write};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -9,8 +10,12 @@ use colloquy_events::{Data, Event};
 use colloquy_proto::log::v1::event_log_service_client::EventLogServiceClient;
 use colloquy_proto::log::v1::{TailRequest, TailResponse};
 use serde_json::json;
+use tonic::Code;
 
 use super::connection::{self, Connection};
+
+/// How long to wait for a server that is away.
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 pub(super) fn command() -> Command {
     Command::new("tail")
@@ -43,23 +48,41 @@ pub(super) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         kinds: matches.get_many::<String>("kind").into_iter().flatten().cloned().collect(),
         until_end: matches.get_flag("until-end"),
     };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => Ok(()),
+        followed = follow(&connection, request, matches.get_flag("json")) => followed,
+    }
+}
+
+/// Prints what comes. Connections are closed from time to time and servers replaced: it then goes on from where it was.
+async fn follow(connection: &Connection, mut request: TailRequest, as_json: bool) -> anyhow::Result<()> {
     let mut client = EventLogServiceClient::new(connection.transport.clone())
         .max_decoding_message_size(colloquy_service::transport::MAX_MESSAGE_BYTES);
-    let answer = client.tail(connection.request(request)).await;
-    let mut events = answer.map_err(|status| anyhow::anyhow!("the server refused: {}", status.message()))?.into_inner();
+    let mut has_begun = false;
     loop {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => return Ok(()),
-            next = events.message() => match next {
-                Ok(Some(event)) => match writeln!(std::io::stdout(), "{}", line(event, matches.get_flag("json"))?) {
-                    Ok(()) => {}
-                    // Whoever read the lines has seen enough, as `head` does.
-                    Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
-                    Err(error) => return Err(error).context("cannot print"),
-                },
+        let mut events = match client.tail(connection.request(request.clone())).await {
+            Ok(answer) => answer.into_inner(),
+            Err(status) if has_begun && status.code() == Code::Unavailable => {
+                tokio::time::sleep(TRY_AGAIN_AFTER).await;
+                continue;
+            }
+            Err(status) => bail!("the server refused: {}", status.message()),
+        };
+        has_begun = true;
+        loop {
+            let event = match events.message().await {
+                Ok(Some(event)) => event,
                 Ok(None) => return Ok(()),
+                Err(status) if status.code() == Code::Unavailable => break,
                 Err(status) => bail!("the stream ended: {}", status.message()),
-            },
+            };
+            request.after_position = Some(event.position);
+            match writeln!(std::io::stdout(), "{}", line(event, as_json)?) {
+                Ok(()) => {}
+                // Whoever read the lines has seen enough, as `head` does.
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+                Err(error) => return Err(error).context("cannot print"),
+            }
         }
     }
 }

@@ -11,8 +11,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::bail;
+use colloquy_ingestion::log::{JetStreamSettings, LogEngine};
 use colloquy_outbound::Policy;
 use colloquy_service::telemetry::LogFormat;
+use colloquy_service::tls::TlsFiles;
+use colloquy_service::transport::{Target, TargetError};
 use colloquy_storage::DatabaseUrl;
 use url::Url;
 
@@ -28,11 +31,14 @@ pub(crate) const LATER_SERVICES: [&str; 2] = ["analytics", "notification"];
 pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
     pub(crate) databases: Databases,
+    pub(crate) log_engine: LogEngine,
     pub(crate) objects_url: String,
     pub(crate) http_addr: SocketAddr,
     pub(crate) grpc_addr: SocketAddr,
     pub(crate) metrics_addr: SocketAddr,
-    pub(crate) service_urls: Vec<(&'static str, String)>,
+    pub(crate) service_urls: Vec<(&'static str, Target)>,
+    pub(crate) tls: TlsFiles,
+    pub(crate) max_connection_age: Duration,
     pub(crate) public_url: Option<Url>,
     pub(crate) bootstrap_api_key: Option<String>,
     pub(crate) master_key: Option<String>,
@@ -60,10 +66,6 @@ impl Settings {
     pub(crate) fn read(values: &Values) -> anyhow::Result<Self> {
         let mut check = Check { values, problems: Vec::new() };
         let data_dir = PathBuf::from(values.text("data-dir"));
-        let log_url = values.text("log-url");
-        if log_url != "embedded:" {
-            check.problem("log-url", "must be 'embedded:'; other engines come with a later release");
-        }
         let settings = Self {
             databases: Databases {
                 access: check.database("access-database-url", &data_dir),
@@ -71,11 +73,14 @@ impl Settings {
                 conversation_store: check.database("conversation-store-database-url", &data_dir),
                 transcript: check.database("transcript-database-url", &data_dir),
             },
+            log_engine: check.log_engine(&data_dir),
             objects_url: check.objects_url(&data_dir),
             http_addr: check.parse("http-addr", "an address such as 127.0.0.1:8080"),
             grpc_addr: check.parse("grpc-addr", "an address such as 127.0.0.1:50051"),
             metrics_addr: check.parse("metrics-addr", "an address such as 127.0.0.1:9464"),
             service_urls: check.service_urls(),
+            tls: check.tls(),
+            max_connection_age: check.seconds("max-connection-age-seconds"),
             public_url: check.http_url("public-url"),
             bootstrap_api_key: check.bootstrap_api_key(),
             master_key: values.optional("master-key"),
@@ -94,9 +99,13 @@ impl Settings {
     }
 
     /// Returns the address of a service that runs elsewhere.
-    pub(crate) fn service_url(&self, service: &str) -> Option<&str> {
-        self.service_urls.iter().find(|(name, _)| *name == service).map(|(_, url)| url.as_str())
+    pub(crate) fn service_url(&self, service: &str) -> Option<&Target> {
+        self.service_urls.iter().find(|(name, _)| *name == service).map(|(_, target)| target)
     }
+}
+
+fn days(days: u64) -> Duration {
+    Duration::from_secs(days * 86_400)
 }
 
 struct Check<'a> {
@@ -143,6 +152,39 @@ impl Check<'_> {
         })
     }
 
+    fn log_engine(&mut self, data_dir: &std::path::Path) -> LogEngine {
+        let url = self.values.text("log-url");
+        let embedded = LogEngine::Embedded { folder: data_dir.to_owned() };
+        let jetstream = JetStreamSettings {
+            servers: url.split(',').map(|server| server.trim().to_owned()).collect(),
+            stream: self.values.text("log-stream"),
+            replicas: usize::try_from(self.number("log-replicas", 1..=5)).unwrap_or(1),
+            max_age: Some(self.number("log-max-age-days", 0..=36_500)).filter(|days| *days > 0).map(days),
+            max_bytes: Some(self.number("log-max-mib", 0..=1 << 30) << 20).filter(|bytes| *bytes > 0),
+            ack_wait: Duration::from_secs(self.number("log-ack-wait-seconds", 2..=600)),
+            credentials: self.file("nats-credentials"),
+            ca: self.file("nats-ca"),
+            identity: self.files_together("nats-cert", "nats-key"),
+        };
+        let word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+        if jetstream.stream.is_empty() || jetstream.stream.len() > 64 || !jetstream.stream.bytes().all(word) {
+            self.problem("log-stream", "must be 1 to 64 of 'A-Z a-z 0-9 _ -'");
+        }
+        if url == "embedded:" {
+            return embedded;
+        }
+        let server =
+            |server: &String| Url::parse(server).is_ok_and(|url| matches!(url.scheme(), "nats" | "tls") && url.has_host());
+        if !jetstream.servers.iter().all(server) {
+            self.problem(
+                "log-url",
+                "must be 'embedded:', or 'nats://host:4222' or 'tls://host:4222', several separated by commas",
+            );
+            return embedded;
+        }
+        LogEngine::JetStream(jetstream)
+    }
+
     fn objects_url(&mut self, data_dir: &std::path::Path) -> String {
         let text = self.values.text("objects-url");
         if text == "file://" {
@@ -164,9 +206,35 @@ impl Check<'_> {
         url
     }
 
-    fn service_urls(&mut self) -> Vec<(&'static str, String)> {
+    fn service_urls(&mut self) -> Vec<(&'static str, Target)> {
         let named = SERVICES.into_iter().filter(|name| *name != "edge");
-        named.filter_map(|name| Some((name, self.http_url(&format!("{name}-url"))?.to_string()))).collect()
+        named.filter_map(|name| Some((name, self.target(&format!("{name}-url"))?))).collect()
+    }
+
+    fn target(&mut self, setting: &str) -> Option<Target> {
+        let parsed = self.values.optional(setting)?.parse();
+        parsed.map_err(|error: TargetError| self.problem(setting, error)).ok()
+    }
+
+    fn tls(&mut self) -> TlsFiles {
+        TlsFiles { certificate: self.files_together("tls-cert", "tls-key"), authorities: self.file("tls-ca") }
+    }
+
+    /// Whether a file can be read is found out by whoever reads it: not every command does.
+    fn file(&self, setting: &str) -> Option<PathBuf> {
+        self.values.optional(setting).map(PathBuf::from)
+    }
+
+    /// Returns two files that only make sense together.
+    fn files_together(&mut self, one: &str, other: &str) -> Option<(PathBuf, PathBuf)> {
+        match (self.file(one), self.file(other)) {
+            (Some(one), Some(other)) => Some((one, other)),
+            (None, None) => None,
+            (Some(_), None) | (None, Some(_)) => {
+                self.problem(one, format!("and {other} go together: a certificate and its private key"));
+                None
+            }
+        }
     }
 
     fn bootstrap_api_key(&mut self) -> Option<String> {

@@ -44,7 +44,28 @@ pub(crate) const TABLE: &[Setting] = &[
     Setting::secret("ingestion-database-url", "Database of ingestion alone"),
     Setting::secret("conversation-store-database-url", "Database of conversation-store alone"),
     Setting::secret("transcript-database-url", "Database of transcript alone"),
-    Setting::new("log-url", "embedded:", "Event log: 'embedded:' (SQLite in the data folder)"),
+    Setting::new(
+        "log-url",
+        "embedded:",
+        "Event log: 'embedded:' (SQLite in the data folder) or 'nats://host:4222[,host:4222]' (JetStream; tls:// for TLS)",
+    ),
+    Setting::new(
+        "log-stream",
+        "COLLOQUY",
+        "JetStream: name of the stream; several installations on one NATS need different ones",
+    ),
+    Setting::new("log-replicas", "1", "JetStream: how many servers keep each record; 3 in production"),
+    Setting::new("log-max-age-days", "0", "JetStream: records older than this are dropped; 0 keeps them"),
+    Setting::new("log-max-mib", "0", "JetStream: the oldest records are dropped beyond this size; 0 sets no limit"),
+    Setting::new(
+        "log-ack-wait-seconds",
+        "10",
+        "JetStream: a batch that a reader has not acknowledged for this long is handed to another",
+    ),
+    Setting::optional("nats-credentials", "NATS: file with credentials (.creds); user, password or token may stand in log-url"),
+    Setting::optional("nats-ca", "NATS: PEM file of the authorities that sign the servers' certificates"),
+    Setting::optional("nats-cert", "NATS: PEM file of the client's certificate; needs nats-key"),
+    Setting::optional("nats-key", "NATS: PEM file of the client's private key"),
     Setting::new(
         "objects-url",
         "file://",
@@ -53,10 +74,27 @@ pub(crate) const TABLE: &[Setting] = &[
     Setting::new("http-addr", "127.0.0.1:8080", "Address of the REST edge; port 0 picks a free one"),
     Setting::new("grpc-addr", "127.0.0.1:50051", "Address of gRPC; port 0 picks a free one"),
     Setting::new("metrics-addr", "127.0.0.1:9464", "Address of Prometheus metrics at /metrics; port 0 picks a free one"),
-    Setting::optional("access-url", "Address of access when it runs elsewhere, for example http://access:50051"),
+    Setting::optional(
+        "access-url",
+        "Address of access when it runs elsewhere, for example http://access:50051, or several: http://10.0.0.1:50051,10.0.0.2:50051",
+    ),
     Setting::optional("conversation-store-url", "Address of conversation-store when it runs elsewhere"),
     Setting::optional("ingestion-url", "Address of ingestion when it runs elsewhere"),
     Setting::optional("transcript-url", "Address of transcript when it runs elsewhere"),
+    Setting::optional(
+        "tls-cert",
+        "PEM file of this process's certificate: gRPC then speaks TLS, and shows it to other services; read again when it changes",
+    ),
+    Setting::optional("tls-key", "PEM file of the certificate's private key"),
+    Setting::optional(
+        "tls-ca",
+        "PEM file of the authorities that sign the services' certificates: callers of gRPC must then present one (mutual TLS)",
+    ),
+    Setting::new(
+        "max-connection-age-seconds",
+        "300",
+        "gRPC connections are closed, gently, after about this long, so that callers find new replicas",
+    ),
     Setting::optional("public-url", "How providers reach the edge, for webhook URLs; default: the address the edge listens on"),
     Setting::secret(
         "bootstrap-api-key",

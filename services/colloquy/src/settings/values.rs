@@ -79,15 +79,27 @@ impl Values {
         self.0.get(name).map(|(text, _)| text.clone())
     }
 
+    /// Names what was set, with the values of those that may be shown.
+    pub(crate) fn summary(&self) -> String {
+        let set = self.0.iter().filter(|(_, (_, source))| source != "default");
+        let shown = set.map(
+            |(name, (text, _))| if is_secret(name) || text.contains('@') { (*name).to_owned() } else { format!("{name}={text}") },
+        );
+        shown.collect::<Vec<_>>().join(" ")
+    }
+
     /// Names a setting, its value unless it is secret, and where it came from.
     pub(crate) fn describe(&self, name: &str) -> String {
-        let secret = TABLE.iter().any(|setting| setting.name == name && setting.secret) || name.ends_with("database-url");
         match self.0.get(name) {
-            Some((_, source)) if secret => format!("{name} (from {source})"),
+            Some((_, source)) if is_secret(name) => format!("{name} (from {source})"),
             Some((text, source)) => format!("{name} = '{text}' (from {source})"),
             None => name.to_owned(),
         }
     }
+}
+
+fn is_secret(name: &str) -> bool {
+    TABLE.iter().any(|setting| setting.name == name && setting.secret) || name.ends_with("database-url")
 }
 
 fn read_file(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
@@ -150,5 +162,19 @@ mod tests {
             assert!(error.contains(part), "{part} is missing in: {error}");
         }
         assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn services_have_addresses_and_a_certificate_has_a_key() {
+        let given = ["--access-url", "https://10.0.0.1:1,10.0.0.2:2", "--tls-cert", "a.pem", "--tls-key", "b.pem"];
+        let settings = Settings::read(&collect(&given).unwrap()).unwrap();
+        assert_eq!(settings.service_url("access").unwrap().to_string(), "https://10.0.0.1:1,10.0.0.2:2");
+        assert!(settings.tls.certificate.is_some() && settings.tls.authorities.is_none());
+
+        let given = ["--access-url", "access:50051", "--tls-cert", "a.pem", "--max-connection-age-seconds", "0"];
+        let error = Settings::read(&collect(&given).unwrap()).err().unwrap().to_string();
+        for part in ["access-url = 'access:50051'", "tls-cert = 'a.pem'", "max-connection-age-seconds = '0'"] {
+            assert!(error.contains(part), "{part} is missing in: {error}");
+        }
     }
 }

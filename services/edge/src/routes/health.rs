@@ -2,25 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
-use colloquy_service::transport::Transport;
+use colloquy_service::readiness::serving;
 use futures::future::join_all;
 use http::{StatusCode, header};
 use serde::Serialize;
-use tonic::{Code, Request};
-use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::health_client::HealthClient;
 
 use crate::Edge;
 use crate::answer::json;
 use crate::problem::Refusal;
-
-/// How long a service may take to say that it is well.
-const TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Serialize)]
 struct Live {
@@ -40,7 +32,8 @@ pub(super) async fn live() -> Result<Response, Refusal> {
 
 /// Says whether every service behind the edge is serving, and which is not.
 pub(super) async fn ready(State(edge): State<Arc<Edge>>) -> Result<Response, Refusal> {
-    let asked = edge.clients.services.iter().map(async |(name, transport)| (*name, is_serving(transport.clone()).await));
+    let services = edge.clients.services.iter();
+    let asked = services.map(async |behind| (behind.name, serving(behind.transport.clone(), behind.grpc_name).await.is_ok()));
     let answers: Vec<(&str, bool)> = join_all(asked).await;
     let missing: Vec<&str> = answers.iter().filter(|(_, serving)| !serving).map(|(name, _)| *name).collect();
     if !missing.is_empty() {
@@ -48,16 +41,4 @@ pub(super) async fn ready(State(edge): State<Arc<Edge>>) -> Result<Response, Ref
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "NOT_READY", detail).with(header::RETRY_AFTER, "1"));
     }
     json(&Ready { status: "ok", services: answers.into_iter().map(|(name, _)| (name, "serving")).collect() })
-}
-
-async fn is_serving(transport: Transport) -> bool {
-    let mut request = Request::new(HealthCheckRequest { service: String::new() });
-    request.set_timeout(TIMEOUT);
-    let answer = tokio::time::timeout(TIMEOUT, async move { HealthClient::new(transport).check(request).await }).await;
-    match answer {
-        Ok(Ok(answer)) => answer.into_inner().status() == ServingStatus::Serving,
-        // A service of this process may leave health to the listener they share: that it answers at all is enough.
-        Ok(Err(status)) => status.code() == Code::Unimplemented,
-        Err(_) => false,
-    }
 }

@@ -22,6 +22,9 @@ use http_body_util::BodyExt;
 use serde_json::Value;
 use tonic::service::Routes;
 use tonic::{Response, Status, Streaming};
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tower::ServiceExt;
 
 /// The bytes of the one recording there is.
@@ -52,6 +55,22 @@ struct Inner {
     conversation: Mutex<Option<conversation::Conversation>>,
     turns: Mutex<Vec<transcript::Turn>>,
     edge: OnceLock<Router>,
+}
+
+/// Says that every service is serving.
+struct Healthy;
+
+#[tonic::async_trait]
+impl Health for Healthy {
+    async fn check(&self, _: tonic::Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+        Ok(Response::new(HealthCheckResponse { status: ServingStatus::Serving.into() }))
+    }
+
+    type WatchStream = BoxStream<'static, Result<HealthCheckResponse, Status>>;
+
+    async fn watch(&self, _: tonic::Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("nobody watches"))
+    }
 }
 
 /// An answer of the edge, read to its end.
@@ -160,7 +179,8 @@ impl Fake {
             .add_service(RecordingServiceServer::new(self.clone()))
             .add_service(TranscriptServiceServer::new(self.clone()))
             .add_service(IngestionServiceServer::new(self.clone()))
-            .add_service(SourceServiceServer::new(self.clone()));
+            .add_service(SourceServiceServer::new(self.clone()))
+            .add_service(HealthServer::new(Healthy));
         slot.fill(routes.into_axum_router());
         let transport = colloquy_service::transport::outgoing(slot.transport(), None);
         let deps = Deps {

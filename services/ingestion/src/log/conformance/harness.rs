@@ -39,7 +39,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 /// Where a log is kept, and outlives the process that has it open.
 enum Place {
     Folder(TempDir),
-    JetStream { nats: tokio::sync::Mutex<Nats>, store: PathBuf, database: Settings, _folder: TempDir },
+    JetStream { nats: tokio::sync::Mutex<Nats>, store: PathBuf, database: Box<Settings>, _folder: TempDir },
 }
 
 pub(crate) struct Subject {
@@ -103,7 +103,7 @@ impl Subject {
         }
         let nats = Nats::start().await;
         let (store, nats) = (nats.store(), tokio::sync::Mutex::new(nats));
-        let place = Place::JetStream { nats, store, database, _folder: folder };
+        let place = Place::JetStream { nats, store, database: Box::new(database), _folder: folder };
         Some(Self::at(Arc::new(place), settings, remote).await)
     }
 
@@ -116,7 +116,7 @@ impl Subject {
                 (engine, Settings::in_folder(folder.path().join("ingestion"), MasterKey::new([7; 32])))
             }
             Place::JetStream { nats, database, .. } => {
-                (LogEngine::JetStream(JetStreamSettings::on(vec![nats.lock().await.url()])), database.clone())
+                (LogEngine::JetStream(JetStreamSettings::on(vec![nats.lock().await.url()])), (**database).clone())
             }
         };
         let (database, _) = crate::store::open(&database).await.unwrap();

@@ -52,7 +52,7 @@ impl Feed {
         self.begun.get_or_init(|| {
             let (feed, link, stop) = (Arc::downgrade(self), Arc::clone(link), stop.clone());
             // Ends with the log, which holds the feed, or with `stop`.
-            tokio::spawn(async move { stop.run_until_cancelled(follow(feed, link)).await });
+            tokio::spawn(async move { Box::pin(stop.run_until_cancelled(follow(feed, link))).await });
         });
         let mut end = self.end.subscribe();
         let _ = end.wait_for(|end| *end > position).await;
@@ -143,7 +143,7 @@ async fn subscribe(feed: &Weak<Feed>, link: &Link) -> Result<(), LogError> {
         };
         let Some(message) = message else { return Ok(()) };
         let message = message.map_err(LogError::engine)?;
-        let in_stream = message.info().map_err(|error| LogError::engine(error))?.stream_sequence;
+        let in_stream = message.info().map_err(LogError::engine)?.stream_sequence;
         let record = load::record(link, &epoch, in_stream, message.message.payload).await?;
         let Some(feed) = feed.upgrade() else { return Ok(()) };
         if let Some(record) = record {

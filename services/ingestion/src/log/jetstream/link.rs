@@ -313,7 +313,7 @@ impl Link {
                 }
                 Err(error) => match error.kind() {
                     GetStreamErrorKind::JetStream(cause) if cause.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                        self.make().await?
+                        self.make().await?;
                     }
                     _ => return Err(LogError::engine(error)),
                 },
