@@ -5,8 +5,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test helper that fails should end the test")]
 
+mod binary;
+mod engine;
+mod installation;
+mod member;
 mod samples;
 mod server;
 
+pub use engine::{Engine, JetStream, Suite};
+pub use installation::Installation;
+pub use member::{Addresses, Member};
 pub use samples::{Sample, samples};
-pub use server::{Engine, Server, Source};
+pub use server::{Server, Source};

@@ -1,50 +1,42 @@
-//! A running `colloquy serve`.
+//! A running `colloquy serve`, as its users see it.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use colloquy_providers::sign;
 use colloquy_types::{Clock, Provider, SystemClock};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
-use tempfile::TempDir;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// The administrator key every test server is started with.
-const ADMIN_KEY: &str = "e2e-administrator-key";
-/// How long a server may take to be ready, and a read to show what was written.
+use crate::binary::binary;
+use crate::engine::Engine;
+use crate::installation::{ADMIN_KEY, Installation};
+use crate::member::Member;
+
+/// How long a read may take to show what was written.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a server keeps its data in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Engine {
-    /// Files in its data folder.
-    Sqlite,
-    /// A database of its own.
-    Postgres(String),
-}
+/// How many suites run at once.
+static SUITES: Semaphore = Semaphore::const_new(2);
 
-impl Engine {
-    /// Returns every engine there is to test on.
-    pub async fn all() -> Vec<Self> {
-        let postgres = colloquy_testkit::postgres::database_url().await.map(Self::Postgres);
-        std::iter::once(Self::Sqlite).chain(postgres).collect()
-    }
-}
-
-/// A running server. Killed when dropped.
+/// A running server, of one process or of several. Killed when dropped.
 pub struct Server {
-    child: Child,
-    folder: TempDir,
-    engine: Engine,
-    settings: Vec<(String, String)>,
-    /// Where REST is.
+    installation: Installation,
+    /// Where REST is: the first of the edges.
     pub base: String,
-    /// Where gRPC is.
+    /// Where gRPC is: of the first process.
     pub grpc: String,
-    metrics: String,
+    bases: Vec<String>,
+    /// How many requests were made: the edges take turns.
+    requests: AtomicUsize,
     http: reqwest::Client,
+    /// What it runs on, for whoever reads of a failure.
+    engine: String,
+    /// Many processes at once would only wait for each other.
+    _turn: Option<SemaphorePermit<'static>>,
 }
 
 /// A provider connection of a test.
@@ -66,46 +58,70 @@ impl Server {
 
     /// Starts a server with further environment variables.
     pub async fn start_with(engine: Engine, settings: &[(&str, &str)]) -> Self {
-        let folder = TempDir::new().unwrap();
-        let settings: Vec<(String, String)> =
-            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let child = spawn(folder.path(), &engine, &settings);
+        let turn = match engine {
+            Engine::Suite(_) => Some(SUITES.acquire().await.unwrap()),
+            Engine::Sqlite | Engine::Postgres(_) => None,
+        };
+        let mut server = Self::launch(Installation::new(&engine, settings)).await;
+        server.engine = format!("{engine:?}");
+        server._turn = turn;
+        server
+    }
+
+    /// Starts the processes of an installation.
+    pub async fn launch(installation: Installation) -> Self {
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
-        let nowhere = String::new;
-        let mut server = Self { child, folder, engine, settings, base: nowhere(), grpc: nowhere(), metrics: nowhere(), http };
-        server.wait_until_ready().await;
+        let (base, grpc, bases, requests) = (String::new(), String::new(), Vec::new(), AtomicUsize::new(0));
+        let mut server = Self { installation, base, grpc, bases, requests, http, engine: String::new(), _turn: None };
+        server.restart().await;
         server
     }
 
     /// Starts a killed server again on the same data.
     pub async fn restart(&mut self) {
-        std::fs::remove_file(self.folder.path().join("addresses.json")).ok();
-        self.child = spawn(self.folder.path(), &self.engine, &self.settings);
-        self.wait_until_ready().await;
+        self.installation.start().await;
+        let addresses: Vec<_> = self.installation.members().iter_mut().filter_map(Member::listening).collect();
+        self.bases = addresses.iter().filter_map(|addresses| addresses.http.clone()).collect();
+        self.base = self.bases[0].clone();
+        self.grpc = addresses[0].grpc.clone();
     }
 
-    /// Sends SIGKILL and waits for the end.
+    /// Sends SIGKILL to every process and waits for the end.
     pub fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Sends SIGTERM and returns whether the server ended well within the limit.
-    pub async fn terminate(&mut self, limit: Duration) -> bool {
-        assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
-        let started = Instant::now();
-        while started.elapsed() < limit {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.success();
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        for member in self.installation.members() {
+            member.running().kill();
         }
-        false
     }
 
-    /// Returns the server's process id.
+    /// Sends SIGTERM to one process after the other, and returns whether each ended well within the limit.
+    pub async fn terminate(&mut self, limit: Duration) -> bool {
+        for member in self.installation.members() {
+            if !member.running().terminate(limit).await.is_some_and(|status| status.success()) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Returns the process id of the only process.
+    ///
+    /// # Panics
+    /// When there are several.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        match self.installation.all() {
+            [only] => only.id(),
+            members => panic!("there are {} processes", members.len()),
+        }
+    }
+
+    /// Returns the processes.
+    pub fn installation(&mut self) -> &mut Installation {
+        &mut self.installation
+    }
+
+    /// Returns where REST is, every edge of it.
+    pub fn bases(&self) -> &[String] {
+        &self.bases
     }
 
     /// Returns the administrator's key.
@@ -113,37 +129,23 @@ impl Server {
         ADMIN_KEY
     }
 
-    /// Returns the server's data folder.
+    /// Returns the server's data folder; of several processes, the one that holds all of theirs.
     pub fn data_dir(&self) -> &Path {
-        self.folder.path()
+        self.installation.folder()
     }
 
     /// Returns what the server wrote to standard error.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("stderr.log")).unwrap_or_default()
+        self.installation.log()
     }
 
-    async fn wait_until_ready(&mut self) {
-        let path = self.folder.path().join("addresses.json");
-        let started = Instant::now();
-        loop {
-            if let Ok(text) = std::fs::read_to_string(&path) {
-                let addresses: Value = serde_json::from_str(&text).unwrap();
-                let at = |name: &str| format!("http://{}", addresses[name].as_str().unwrap());
-                (self.base, self.grpc, self.metrics) = (at("http"), at("grpc"), at("metrics"));
-                return;
-            }
-            if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("the server ended with {status}:\n{}", self.log());
-            }
-            assert!(started.elapsed() < PATIENCE, "the server is not ready:\n{}", self.log());
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+    fn next_base(&self) -> &str {
+        &self.bases[self.requests.fetch_add(1, Ordering::Relaxed) % self.bases.len()]
     }
 
     /// Returns a request without any key.
     pub fn anonymous(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.base))
+        self.http.request(method, format!("{}{path}", self.next_base()))
     }
 
     /// Returns a request with the administrator's key.
@@ -160,9 +162,13 @@ impl Server {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
     }
 
-    /// Gets the metrics as Prometheus text.
+    /// Gets the metrics as Prometheus text, of one process after the other.
     pub async fn metrics_text(&self) -> String {
-        self.http.get(format!("{}/metrics", self.metrics)).send().await.unwrap().text().await.unwrap()
+        let mut text = String::new();
+        for member in self.installation.all() {
+            text += &self.http.get(member.metrics_url()).send().await.unwrap().text().await.unwrap();
+        }
+        text
     }
 
     /// Posts JSON that must be taken.
@@ -194,7 +200,7 @@ impl Server {
     pub fn run(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.args(arguments);
-        environment(&mut command, self.folder.path(), &self.engine, &self.settings);
+        self.installation.all()[0].environment(&mut command);
         command
     }
 
@@ -217,7 +223,7 @@ impl Server {
 
     /// Delivers a webhook, signed now.
     pub async fn deliver(&self, source: &Source, body: &[u8]) -> reqwest::Result<Response> {
-        source.deliver_to(&self.http, &self.base, body).await
+        source.deliver_to(&self.http, self.next_base(), body).await
     }
 
     /// Gets `path` until `holds` holds of it.
@@ -249,55 +255,8 @@ impl Source {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
         if std::thread::panicking() {
-            let log = self.log();
-            let tail: Vec<&str> = log.lines().rev().take(30).collect();
-            eprintln!("the server's last lines:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+            eprintln!("{}\nthe server's last lines:\n{}", self.engine, self.installation.last_words(30));
         }
     }
-}
-
-fn spawn(folder: &Path, engine: &Engine, settings: &[(String, String)]) -> Child {
-    let log = std::fs::File::options().create(true).append(true).open(folder.join("stderr.log")).unwrap();
-    let mut command = Command::new(binary());
-    command.arg("serve").stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    environment(&mut command, folder, engine, settings);
-    command.spawn().unwrap()
-}
-
-fn environment(command: &mut Command, folder: &Path, engine: &Engine, settings: &[(String, String)]) {
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("COLLOQUY_") || name.starts_with("OTEL_")) {
-        command.env_remove(name);
-    }
-    command.env("COLLOQUY_DATA_DIR", folder).env("COLLOQUY_BOOTSTRAP_API_KEY", ADMIN_KEY);
-    for address in ["HTTP", "GRPC", "METRICS"] {
-        command.env(format!("COLLOQUY_{address}_ADDR"), "127.0.0.1:0");
-    }
-    if let Engine::Postgres(url) = engine {
-        command.env("COLLOQUY_DATABASE_URL", url);
-    }
-    command.envs(settings.iter().map(|(name, value)| (name, value)));
-}
-
-/// Returns the program: the one `COLLOQUY_BIN` names, else this profile's, built if it is not; cargo builds it for its own
-/// package's tests only.
-fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        if let Some(given) = std::env::var_os("COLLOQUY_BIN").filter(|given| !given.is_empty()) {
-            return given.into();
-        }
-        let own = std::env::current_exe().unwrap();
-        let folder = own.parent().unwrap();
-        let profile = if folder.ends_with("deps") { folder.parent().unwrap() } else { folder };
-        let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        build.args(["build", "--quiet", "--package", "colloquy", "--target-dir"]).arg(profile.parent().unwrap());
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
-        assert!(build.status().unwrap().success(), "the program does not build");
-        profile.join("colloquy")
-    })
 }

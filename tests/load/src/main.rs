@@ -5,6 +5,7 @@
 //! ```text
 //! cargo run --release -p colloquy-load -- --turns 1000000 --conversations 1000000
 //! COLLOQUY_TEST_POSTGRES_URL=postgres://… cargo run --release -p colloquy-load -- --engine postgres
+//! tests/run load    # the suite: starts PostgreSQL, NATS and S3 for it
 //! ```
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails should end")]
@@ -12,6 +13,7 @@
 mod latency;
 mod reads;
 mod space;
+mod suite;
 mod writes;
 
 use clap::Parser;
@@ -20,7 +22,7 @@ use colloquy_e2e::{Engine, Server};
 /// What to measure, and how much of it.
 #[derive(Parser)]
 struct Options {
-    /// `sqlite` or `postgres`.
+    /// `sqlite`, `postgres`, or `suite`: separate processes, two replicas of each reader, on PostgreSQL, JetStream and S3.
     #[arg(long, default_value = "sqlite")]
     engine: String,
     /// Turns to send in native batches; memory and disk are measured after them.
@@ -37,6 +39,9 @@ struct Options {
 #[tokio::main]
 async fn main() {
     let options = Options::parse();
+    if options.engine == "suite" {
+        return suite::measure(options.turns, options.seconds).await;
+    }
     let server = Server::start(engine(&options.engine).await).await;
     let idle = space::memory_kib(&server);
     writes::native_batches(&server, options.turns).await;

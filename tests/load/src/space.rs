@@ -6,7 +6,12 @@ use colloquy_e2e::Server;
 
 /// Returns the server's resident memory in KiB.
 pub(crate) fn memory_kib(server: &Server) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+    resident_kib(server.pid())
+}
+
+/// Returns the resident memory of a process in KiB.
+pub(crate) fn resident_kib(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use colloquy_e2e::{Server, samples};
+use colloquy_e2e::{Server, Source, samples};
 use colloquy_types::Provider;
-use reqwest::Method;
+use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -35,8 +35,36 @@ fn turn(conversation: Uuid, index: u64) -> Value {
     })
 }
 
-/// Sends turns in batches, and waits until the last one can be read.
-pub(crate) async fn native_batches(server: &Server, turns: u64) {
+/// Returns the events of one batch: whole conversations.
+fn batch() -> Vec<Value> {
+    (0..EVENTS_PER_BATCH / TURNS_PER_CONVERSATION)
+        .flat_map(|_| {
+            let conversation = Uuid::now_v7();
+            (0..TURNS_PER_CONVERSATION).map(move |index| turn(conversation, index))
+        })
+        .collect()
+}
+
+/// Sends batches at a steady rate; returns how many turns a second that came to.
+pub(crate) async fn steady_batches(server: &Server, turns_per_second: f64, seconds: u64) -> f64 {
+    let mut ticks = tokio::time::interval(Duration::from_secs_f64(EVENTS_PER_BATCH as f64 / turns_per_second));
+    let until = Instant::now() + Duration::from_secs(seconds);
+    let (mut sending, mut sent) = (futures::stream::FuturesUnordered::new(), 0_u64);
+    while Instant::now() < until {
+        ticks.tick().await;
+        let events = batch();
+        sending.push(async move { server.post("/v1/events", &json!({ "events": events })).await });
+        sent += EVENTS_PER_BATCH;
+        if sending.len() >= BATCH_CLIENTS as usize {
+            futures::StreamExt::next(&mut sending).await;
+        }
+    }
+    while futures::StreamExt::next(&mut sending).await.is_some() {}
+    sent as f64 / seconds as f64
+}
+
+/// Sends turns in batches, and waits until the last one can be read; returns how many turns a second were readable.
+pub(crate) async fn native_batches(server: &Server, turns: u64) -> f64 {
     let batches = turns.div_ceil(EVENTS_PER_BATCH);
     let next = Arc::new(AtomicU64::new(0));
     let last_position = Arc::new(AtomicU64::new(0));
@@ -45,13 +73,7 @@ pub(crate) async fn native_batches(server: &Server, turns: u64) {
         let (next, last) = (next.clone(), last_position.clone());
         async move {
             while next.fetch_add(1, Ordering::Relaxed) < batches {
-                let events: Vec<Value> = (0..EVENTS_PER_BATCH / TURNS_PER_CONVERSATION)
-                    .flat_map(|_| {
-                        let conversation = Uuid::now_v7();
-                        (0..TURNS_PER_CONVERSATION).map(move |index| turn(conversation, index))
-                    })
-                    .collect();
-                let written = server.post("/v1/events", &json!({ "events": events })).await;
+                let written = server.post("/v1/events", &json!({ "events": batch() })).await;
                 last.fetch_max(written["position"].as_u64().unwrap(), Ordering::Relaxed);
             }
         }
@@ -66,6 +88,7 @@ pub(crate) async fn native_batches(server: &Server, turns: u64) {
         sent as f64 / durable.as_secs_f64(),
         sent as f64 / all.as_secs_f64()
     );
+    sent as f64 / all.as_secs_f64()
 }
 
 /// Waits until both readers have read `position`.
@@ -128,35 +151,54 @@ pub(crate) async fn single_turns(server: &Server, seconds: u64, per_second: Opti
     report(&what, clients, seconds, refused).await;
 }
 
-/// Sends post-call webhooks, each of a call of its own, and waits until the last one can be read.
-pub(crate) async fn webhooks(server: &Server, seconds: u64) {
-    let source = server.source(Provider::ElevenLabs).await;
-    let sample = samples().into_iter().find(|sample| sample.name == "post_call_transcription").unwrap();
-    let mut body: Value = serde_json::from_slice(&sample.body).unwrap();
-    let turns = body["data"]["transcript"].as_array_mut().unwrap();
-    let spoken = turns[0].clone();
-    turns.clear();
-    for index in 0..TURNS_PER_CONVERSATION {
-        let mut turn = spoken.clone();
-        turn["message"] = json!(WORDS[index as usize % WORDS.len()]);
-        turn["role"] = json!(if index.is_multiple_of(2) { "agent" } else { "user" });
-        turn["time_in_call_secs"] = json!(index * 4);
-        turns.push(turn);
+/// Post-call webhooks, each of a call of its own.
+pub(crate) struct Webhooks {
+    source: Source,
+    body: Value,
+}
+
+impl Webhooks {
+    pub(crate) async fn new(server: &Server) -> Self {
+        let source = server.source(Provider::ElevenLabs).await;
+        let sample = samples().into_iter().find(|sample| sample.name == "post_call_transcription").unwrap();
+        let mut body: Value = serde_json::from_slice(&sample.body).unwrap();
+        let turns = body["data"]["transcript"].as_array_mut().unwrap();
+        let spoken = turns[0].clone();
+        turns.clear();
+        for index in 0..TURNS_PER_CONVERSATION {
+            let mut turn = spoken.clone();
+            turn["message"] = json!(WORDS[index as usize % WORDS.len()]);
+            turn["role"] = json!(if index.is_multiple_of(2) { "agent" } else { "user" });
+            turn["time_in_call_secs"] = json!(index * 4);
+            turns.push(turn);
+        }
+        Self { source, body }
     }
+
+    /// Sends one; returns the provider's id of its conversation, and the answer.
+    pub(crate) async fn send(&self, server: &Server) -> (String, Response) {
+        let external_id = format!("conv_{}", Uuid::now_v7().simple());
+        let mut body = self.body.clone();
+        body["data"]["conversation_id"] = json!(external_id);
+        let bytes = serde_json::to_vec(&body).unwrap();
+        (external_id, server.deliver(&self.source, &bytes).await.unwrap())
+    }
+}
+
+/// Sends post-call webhooks, and waits until the last one can be read.
+pub(crate) async fn webhooks(server: &Server, seconds: u64) {
+    let webhooks = Webhooks::new(server).await;
     let until = Instant::now() + Duration::from_secs(seconds);
     let refused = AtomicU64::new(0);
     let last = AtomicU64::new(0);
     let started = Instant::now();
     let clients = (0..WEBHOOK_CLIENTS).map(|_| {
-        let mut body = body.clone();
-        let (source, refused, last) = (&source, &refused, &last);
+        let (webhooks, refused, last) = (&webhooks, &refused, &last);
         async move {
             let mut latencies = Latencies::default();
             while Instant::now() < until {
-                body["data"]["conversation_id"] = json!(format!("conv_{}", Uuid::now_v7().simple()));
-                let bytes = serde_json::to_vec(&body).unwrap();
                 let started = Instant::now();
-                let answer = server.deliver(source, &bytes).await.unwrap();
+                let (_, answer) = webhooks.send(server).await;
                 if answer.status().is_success() {
                     latencies.add(started.elapsed());
                     let answer: Value = answer.json().await.unwrap();

@@ -138,7 +138,7 @@ mod tests {
         async fn start() -> Option<Self> {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("transcript.sqlite");
-            let database = Sqlite::open(&path, Durability::Lazy, &crate::store::migrations().sqlite).await.unwrap();
+            let database = Sqlite::open(&path, Durability::Lazy, crate::store::migrations().sqlite()).await.unwrap();
             Some(Self { store: SqliteStore::new(database), _folder: folder })
         }
 

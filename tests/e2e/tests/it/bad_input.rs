@@ -56,20 +56,23 @@ async fn an_authenticated_webhook_that_makes_no_sense_is_quarantined() {
 
 #[tokio::test]
 async fn a_webhook_without_a_good_signature_leaves_no_trace() {
-    let server = Server::start(Engine::Sqlite).await;
-    for provider in [Provider::ElevenLabs, Provider::Retell, Provider::Vapi, Provider::AgentSession] {
-        let source = server.source(provider).await;
-        let sample = colloquy_e2e::samples().into_iter().find(|sample| sample.provider == provider).unwrap();
-        let path = format!("/v1/webhooks/{}", source.id);
-        let unsigned = server.anonymous(Method::POST, &path).body(sample.body.clone()).send().await.unwrap();
-        assert_eq!(unsigned.status(), StatusCode::UNAUTHORIZED, "{provider}");
-        let forged = colloquy_e2e::Source { secret: "another-secret".to_owned(), ..source.clone() };
-        assert_eq!(server.deliver(&forged, &sample.body).await.unwrap().status(), StatusCode::UNAUTHORIZED, "{provider}");
+    for engine in Engine::all().await {
+        let server = Server::start(engine).await;
+        for provider in [Provider::ElevenLabs, Provider::Retell, Provider::Vapi, Provider::AgentSession] {
+            let source = server.source(provider).await;
+            let sample = colloquy_e2e::samples().into_iter().find(|sample| sample.provider == provider).unwrap();
+            let path = format!("/v1/webhooks/{}", source.id);
+            let unsigned = server.anonymous(Method::POST, &path).body(sample.body.clone()).send().await.unwrap();
+            assert_eq!(unsigned.status(), StatusCode::UNAUTHORIZED, "{provider}");
+            let forged = colloquy_e2e::Source { secret: "another-secret".to_owned(), ..source.clone() };
+            assert_eq!(server.deliver(&forged, &sample.body).await.unwrap().status(), StatusCode::UNAUTHORIZED, "{provider}");
+        }
+        assert_eq!(server.get("/v1/quarantine").await["deliveries"], json!([]));
+        assert_eq!(server.get("/v1/conversations").await["conversations"], json!([]));
+        let nowhere =
+            server.anonymous(Method::POST, &format!("/v1/webhooks/{}", Uuid::now_v7())).body("{}").send().await.unwrap();
+        assert_eq!(nowhere.status(), StatusCode::NOT_FOUND);
     }
-    assert_eq!(server.get("/v1/quarantine").await["deliveries"], json!([]));
-    assert_eq!(server.get("/v1/conversations").await["conversations"], json!([]));
-    let nowhere = server.anonymous(Method::POST, &format!("/v1/webhooks/{}", Uuid::now_v7())).body("{}").send().await.unwrap();
-    assert_eq!(nowhere.status(), StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
@@ -105,63 +108,69 @@ fn peak_memory(pid: u32) -> i64 {
 
 #[tokio::test]
 async fn every_bad_request_is_a_problem_that_names_the_fault() {
-    let server = Server::start(Engine::Sqlite).await;
-    let id = Uuid::now_v7();
-    let long = "x".repeat(4_096);
-    let gets = [
-        ("/v1/conversations?page_size=0", "page_size"),
-        ("/v1/conversations?page_size=101", "page_size"),
-        ("/v1/conversations?page_size=ten", "page_size"),
-        ("/v1/conversations?status=done", "status"),
-        ("/v1/conversations?sort=colour", "sort"),
-        ("/v1/conversations?cursor=abc", "cursor"),
-        ("/v1/conversations?colour=red", "colour"),
-        ("/v1/conversations?created_after=1", "created_after"),
-        ("/v1/conversations?started_after=yesterday", "started_after"),
-        ("/v1/conversations?call_start_after_unix=99999999999999999999", "call_start_after_unix"),
-        ("/v1/conversations?duration_min_seconds=-1", "duration_min_seconds"),
-        ("/v1/conversations?duration_max_seconds=NaN", "duration_max_seconds"),
-        ("/v1/conversations?include_total=maybe", "include_total"),
-        ("/v1/conversations?sentiment=", "sentiment"),
-        (&format!("/v1/conversations?agent_id={long}"), "agent_id"),
-    ];
-    for (path, field) in gets {
-        let answer = server.request(Method::GET, path).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{path}");
-        let problem: Value = answer.json().await.unwrap();
-        let fields: Vec<&str> = problem["errors"].as_array().unwrap().iter().map(|bad| bad["field"].as_str().unwrap()).collect();
-        assert_eq!(fields, [field], "{path}: {problem}");
-    }
-    let missing = [
-        format!("/v1/conversations/{id}"),
-        format!("/v1/conversations/{id}/transcript"),
-        format!("/v1/conversations/{id}/audio"),
-        "/v1/conversations/retell:nothing".to_owned(),
-        "/v1/agents/nobody".to_owned(),
-        "/v1/nothing".to_owned(),
-    ];
-    for path in missing {
-        assert_eq!(server.request(Method::GET, &path).send().await.unwrap().status(), StatusCode::NOT_FOUND, "{path}");
-    }
-    let ids = ["not-an-id", "robot:x", &long, "%00", "%ff", "retell:"];
-    for id in ids {
-        let status = server.request(Method::GET, &format!("/v1/conversations/{id}")).send().await.unwrap().status();
-        assert!(status.is_client_error(), "{id}: {status}");
-    }
-    for (what, body) in rubbish() {
-        for (method, path) in
-            [(Method::POST, "/v1/events"), (Method::POST, "/v1/sources"), (Method::PATCH, &*format!("/v1/conversations/{id}"))]
-        {
-            let request = server.request(method, path).header("content-type", "application/json").body(body.clone());
-            let answer = request.send().await.unwrap();
-            assert!(answer.status().is_client_error(), "{path}: {what}: {}", answer.status());
-            assert_eq!(answer.headers()["content-type"], "application/problem+json", "{path}: {what}");
+    for engine in Engine::all().await {
+        let server = Server::start(engine).await;
+        let id = Uuid::now_v7();
+        let long = "x".repeat(4_096);
+        let gets = [
+            ("/v1/conversations?page_size=0", "page_size"),
+            ("/v1/conversations?page_size=101", "page_size"),
+            ("/v1/conversations?page_size=ten", "page_size"),
+            ("/v1/conversations?status=done", "status"),
+            ("/v1/conversations?sort=colour", "sort"),
+            ("/v1/conversations?cursor=abc", "cursor"),
+            ("/v1/conversations?colour=red", "colour"),
+            ("/v1/conversations?created_after=1", "created_after"),
+            ("/v1/conversations?started_after=yesterday", "started_after"),
+            ("/v1/conversations?call_start_after_unix=99999999999999999999", "call_start_after_unix"),
+            ("/v1/conversations?duration_min_seconds=-1", "duration_min_seconds"),
+            ("/v1/conversations?duration_max_seconds=NaN", "duration_max_seconds"),
+            ("/v1/conversations?include_total=maybe", "include_total"),
+            ("/v1/conversations?sentiment=", "sentiment"),
+            (&format!("/v1/conversations?agent_id={long}"), "agent_id"),
+        ];
+        for (path, field) in gets {
+            let answer = server.request(Method::GET, path).send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{path}");
+            let problem: Value = answer.json().await.unwrap();
+            let fields: Vec<&str> =
+                problem["errors"].as_array().unwrap().iter().map(|bad| bad["field"].as_str().unwrap()).collect();
+            assert_eq!(fields, [field], "{path}: {problem}");
         }
+        let missing = [
+            format!("/v1/conversations/{id}"),
+            format!("/v1/conversations/{id}/transcript"),
+            format!("/v1/conversations/{id}/audio"),
+            "/v1/conversations/retell:nothing".to_owned(),
+            "/v1/agents/nobody".to_owned(),
+            "/v1/nothing".to_owned(),
+        ];
+        for path in missing {
+            assert_eq!(server.request(Method::GET, &path).send().await.unwrap().status(), StatusCode::NOT_FOUND, "{path}");
+        }
+        let ids = ["not-an-id", "robot:x", &long, "%00", "%ff", "retell:"];
+        for id in ids {
+            let status = server.request(Method::GET, &format!("/v1/conversations/{id}")).send().await.unwrap().status();
+            assert!(status.is_client_error(), "{id}: {status}");
+        }
+        for (what, body) in rubbish() {
+            for (method, path) in [
+                (Method::POST, "/v1/events"),
+                (Method::POST, "/v1/sources"),
+                (Method::PATCH, &*format!("/v1/conversations/{id}")),
+            ] {
+                let request = server.request(method, path).header("content-type", "application/json").body(body.clone());
+                let answer = request.send().await.unwrap();
+                assert!(answer.status().is_client_error(), "{path}: {what}: {}", answer.status());
+                assert_eq!(answer.headers()["content-type"], "application/problem+json", "{path}: {what}");
+            }
+        }
+        let method = server.request(Method::DELETE, "/v1/events").send().await.unwrap();
+        assert_eq!(method.status(), StatusCode::METHOD_NOT_ALLOWED);
+        let form =
+            server.request(Method::POST, "/v1/events").header("content-type", "text/plain").body("x=1").send().await.unwrap();
+        assert!(form.status().is_client_error());
     }
-    let method = server.request(Method::DELETE, "/v1/events").send().await.unwrap();
-    assert_eq!(method.status(), StatusCode::METHOD_NOT_ALLOWED);
-    let form = server.request(Method::POST, "/v1/events").header("content-type", "text/plain").body("x=1").send().await.unwrap();
-    assert!(form.status().is_client_error());
 }
 
 #[tokio::test]
@@ -185,27 +194,29 @@ async fn emoji_right_to_left_and_control_characters_come_back_as_they_were() {
 
 #[tokio::test]
 async fn absurd_times_and_absent_facts_make_no_5xx() {
-    let server = Server::start(Engine::Sqlite).await;
-    let source = server.source(Provider::Retell).await;
-    for start in [json!(-1), json!(i64::MAX), json!(1e300), json!("soon"), json!(null), json!([]), json!(0)] {
-        let call = format!("call_{}", Uuid::now_v7().simple());
-        let body = json!({"event": "call_ended", "call": {"call_id": call, "start_timestamp": start, "end_timestamp": 5,
+    for engine in Engine::all().await {
+        let server = Server::start(engine).await;
+        let source = server.source(Provider::Retell).await;
+        for start in [json!(-1), json!(i64::MAX), json!(1e300), json!("soon"), json!(null), json!([]), json!(0)] {
+            let call = format!("call_{}", Uuid::now_v7().simple());
+            let body = json!({"event": "call_ended", "call": {"call_id": call, "start_timestamp": start, "end_timestamp": 5,
             "duration_ms": start, "transcript_object": [], "call_cost": {"combined_cost": start}}});
-        let answer = server.deliver(&source, &serde_json::to_vec(&body).unwrap()).await.unwrap();
-        assert_eq!(answer.status(), StatusCode::OK, "{start}");
-        let answer: Value = answer.json().await.unwrap();
-        if answer["quarantine_id"].is_null() {
-            let path = format!("/v1/conversations/retell:{call}");
-            let record = server.eventually(&path, |_| true).await;
-            assert_eq!(record["transcript"], json!([]), "{start}");
+            let answer = server.deliver(&source, &serde_json::to_vec(&body).unwrap()).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::OK, "{start}");
+            let answer: Value = answer.json().await.unwrap();
+            if answer["quarantine_id"].is_null() {
+                let path = format!("/v1/conversations/retell:{call}");
+                let record = server.eventually(&path, |_| true).await;
+                assert_eq!(record["transcript"], json!([]), "{start}");
+            }
         }
-    }
-    for field in ["start_ms", "end_ms"] {
-        for value in [json!(-5), json!(1e300), json!("1"), json!(i64::MAX)] {
-            let body = json!({"events": [{"event_id": "x", "conversation_id": "c", "type": "turn.added",
+        for field in ["start_ms", "end_ms"] {
+            for value in [json!(-5), json!(1e300), json!("1"), json!(i64::MAX)] {
+                let body = json!({"events": [{"event_id": "x", "conversation_id": "c", "type": "turn.added",
                 "data": {"role": "user", "text": "x", field: value}}]});
-            let answer = server.request(Method::POST, "/v1/events").json(&body).send().await.unwrap();
-            assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{field} = {value}");
+                let answer = server.request(Method::POST, "/v1/events").json(&body).send().await.unwrap();
+                assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{field} = {value}");
+            }
         }
     }
 }

@@ -4,10 +4,13 @@
 
 mod access;
 mod bad_input;
+mod collector;
 mod crash;
 mod native;
+mod observability;
 mod paging;
 mod privacy;
+mod readiness;
 mod samples;
 mod shell;
 mod shutdown;

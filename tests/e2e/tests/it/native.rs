@@ -50,29 +50,33 @@ async fn events_are_taken_once_and_their_uuid_is_kept() {
 
 #[tokio::test]
 async fn a_write_can_be_read_at_its_position() {
-    let server = Server::start(Engine::Sqlite).await;
-    for _ in 0..20 {
-        let id = Uuid::now_v7().to_string();
-        let written = server.post("/v1/events", &call(&id)).await;
-        let transcript = server.get(&format!("/v1/conversations/{id}/transcript?min_position={}", written["position"])).await;
-        assert_eq!(transcript["turns"].as_array().unwrap().len(), 2);
+    for engine in Engine::all().await {
+        let server = Server::start(engine).await;
+        for _ in 0..20 {
+            let id = Uuid::now_v7().to_string();
+            let written = server.post("/v1/events", &call(&id)).await;
+            let transcript = server.get(&format!("/v1/conversations/{id}/transcript?min_position={}", written["position"])).await;
+            assert_eq!(transcript["turns"].as_array().unwrap().len(), 2);
+        }
     }
 }
 
 #[tokio::test]
 async fn one_bad_event_refuses_all_and_every_fault_is_named() {
-    let server = Server::start(Engine::Sqlite).await;
-    let id = Uuid::now_v7().to_string();
-    let mut body = call(&id);
-    body["events"][1]["data"]["role"] = json!("robot");
-    body["events"][2]["data"]["mood"] = json!("good");
-    let answer = server.request(Method::POST, "/v1/events").json(&body).send().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
-    let problem: Value = answer.json().await.unwrap();
-    let fields: Vec<&str> = problem["errors"].as_array().unwrap().iter().map(|bad| bad["field"].as_str().unwrap()).collect();
-    assert_eq!(fields, ["events[1].data.role", "events[2].data.mood"]);
-    let missing = server.request(Method::GET, &format!("/v1/conversations/{id}")).send().await.unwrap();
-    assert_eq!(missing.status(), StatusCode::NOT_FOUND);
+    for engine in Engine::all().await {
+        let server = Server::start(engine).await;
+        let id = Uuid::now_v7().to_string();
+        let mut body = call(&id);
+        body["events"][1]["data"]["role"] = json!("robot");
+        body["events"][2]["data"]["mood"] = json!("good");
+        let answer = server.request(Method::POST, "/v1/events").json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+        let problem: Value = answer.json().await.unwrap();
+        let fields: Vec<&str> = problem["errors"].as_array().unwrap().iter().map(|bad| bad["field"].as_str().unwrap()).collect();
+        assert_eq!(fields, ["events[1].data.role", "events[2].data.mood"]);
+        let missing = server.request(Method::GET, &format!("/v1/conversations/{id}")).send().await.unwrap();
+        assert_eq!(missing.status(), StatusCode::NOT_FOUND);
+    }
 }
 
 #[tokio::test]
@@ -116,32 +120,36 @@ async fn people_change_tags_metadata_and_owners_and_rate() {
 
 #[tokio::test]
 async fn an_uploaded_recording_comes_back() {
-    let server = Server::start(Engine::Sqlite).await;
-    let id = Uuid::now_v7().to_string();
-    let written = server.post("/v1/events", &call(&id)).await;
-    server.get(&format!("/v1/conversations/{id}?min_position={}", written["position"])).await;
-    let path = format!("/v1/conversations/{id}/audio");
-    let bytes: Vec<u8> = b"ID3".iter().copied().chain((0..3_000_000_u32).map(|at| (at % 251) as u8)).collect();
-    let stored =
-        server.request(Method::PUT, &path).header("content-type", "audio/mpeg").body(bytes.clone()).send().await.unwrap();
-    assert!(stored.status().is_success(), "{}", stored.text().await.unwrap());
-    let answer = server.request(Method::GET, &path).send().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::OK);
-    assert_eq!(answer.bytes().await.unwrap(), bytes);
+    for engine in Engine::all().await {
+        let server = Server::start(engine).await;
+        let id = Uuid::now_v7().to_string();
+        let written = server.post("/v1/events", &call(&id)).await;
+        server.get(&format!("/v1/conversations/{id}?min_position={}", written["position"])).await;
+        let path = format!("/v1/conversations/{id}/audio");
+        let bytes: Vec<u8> = b"ID3".iter().copied().chain((0..3_000_000_u32).map(|at| (at % 251) as u8)).collect();
+        let stored =
+            server.request(Method::PUT, &path).header("content-type", "audio/mpeg").body(bytes.clone()).send().await.unwrap();
+        assert!(stored.status().is_success(), "{}", stored.text().await.unwrap());
+        let answer = server.request(Method::GET, &path).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        assert_eq!(answer.bytes().await.unwrap(), bytes);
+    }
 }
 
 #[tokio::test]
 async fn a_conversation_nobody_hears_of_any_more_is_closed_and_a_real_end_overrides_it() {
-    let server = Server::start_with(Engine::Sqlite, &[("COLLOQUY_STUCK_AFTER_SECONDS", "1")]).await;
-    let id = Uuid::now_v7().to_string();
-    let all = call(&id);
-    let started = json!({"events": [all["events"][0]]});
-    server.post("/v1/events", &started).await;
-    let path = format!("/v1/conversations/{id}");
-    let closed = server.eventually(&path, |record| record["status"] == "failed").await;
-    assert_eq!(closed["end_reason"], "unknown_end");
-    server.post("/v1/events", &all).await;
-    let ended = server.eventually(&path, |record| record["status"] == "completed").await;
-    assert_eq!(ended["end_reason"], "user_ended");
-    assert_eq!(ended["failure"], Value::Null);
+    for engine in Engine::all().await {
+        let server = Server::start_with(engine, &[("COLLOQUY_STUCK_AFTER_SECONDS", "1")]).await;
+        let id = Uuid::now_v7().to_string();
+        let all = call(&id);
+        let started = json!({"events": [all["events"][0]]});
+        server.post("/v1/events", &started).await;
+        let path = format!("/v1/conversations/{id}");
+        let closed = server.eventually(&path, |record| record["status"] == "failed").await;
+        assert_eq!(closed["end_reason"], "unknown_end");
+        server.post("/v1/events", &all).await;
+        let ended = server.eventually(&path, |record| record["status"] == "completed").await;
+        assert_eq!(ended["end_reason"], "user_ended");
+        assert_eq!(ended["failure"], Value::Null);
+    }
 }

@@ -88,29 +88,31 @@ async fn a_walk_neither_repeats_nor_skips_while_conversations_come_and_change() 
 
 #[tokio::test]
 async fn a_cursor_is_bound_to_its_request() {
-    let server = Server::start(Engine::Sqlite).await;
-    let events: Vec<Value> = (0..5).map(|at| started(&Uuid::now_v7().to_string(), at)).collect();
-    let written = server.post("/v1/events", &json!({"events": events})).await;
-    let page = server.get(&format!("/v1/conversations?page_size=2&agent_id=a&min_position={}", written["position"])).await;
-    let cursor = page["cursor"].as_str().unwrap();
-    let (head, tail) = cursor.split_at(cursor.len() / 2);
-    let forged = format!("{head}{}{}", if tail.starts_with('A') { "B" } else { "A" }, &tail[1..]);
-    let refused = [
-        format!("page_size=2&cursor={cursor}"),
-        format!("page_size=2&agent_id=b&cursor={cursor}"),
-        format!("page_size=2&agent_id=a&sort=created_at&cursor={cursor}"),
-        format!("page_size=2&agent_id=a&cursor={forged}"),
-    ];
-    for query in refused {
-        let answer = server.request(Method::GET, &format!("/v1/conversations?{query}")).send().await.unwrap();
-        assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{query}");
+    for engine in Engine::all().await {
+        let server = Server::start(engine).await;
+        let events: Vec<Value> = (0..5).map(|at| started(&Uuid::now_v7().to_string(), at)).collect();
+        let written = server.post("/v1/events", &json!({"events": events})).await;
+        let page = server.get(&format!("/v1/conversations?page_size=2&agent_id=a&min_position={}", written["position"])).await;
+        let cursor = page["cursor"].as_str().unwrap();
+        let (head, tail) = cursor.split_at(cursor.len() / 2);
+        let forged = format!("{head}{}{}", if tail.starts_with('A') { "B" } else { "A" }, &tail[1..]);
+        let refused = [
+            format!("page_size=2&cursor={cursor}"),
+            format!("page_size=2&agent_id=b&cursor={cursor}"),
+            format!("page_size=2&agent_id=a&sort=created_at&cursor={cursor}"),
+            format!("page_size=2&agent_id=a&cursor={forged}"),
+        ];
+        for query in refused {
+            let answer = server.request(Method::GET, &format!("/v1/conversations?{query}")).send().await.unwrap();
+            assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{query}");
+        }
+        let foreign = server.key("stranger", "admin");
+        let path = format!("/v1/conversations?page_size=2&agent_id=a&cursor={cursor}");
+        let answer = server.anonymous(Method::GET, &path).header("x-api-key", foreign).send().await.unwrap();
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+        // A page may be of another size than the one before it.
+        server.get(&format!("/v1/conversations?page_size=3&agent_id=a&cursor={cursor}")).await;
     }
-    let foreign = server.key("stranger", "admin");
-    let path = format!("/v1/conversations?page_size=2&agent_id=a&cursor={cursor}");
-    let answer = server.anonymous(Method::GET, &path).header("x-api-key", foreign).send().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
-    // A page may be of another size than the one before it.
-    server.get(&format!("/v1/conversations?page_size=3&agent_id=a&cursor={cursor}")).await;
 }
 
 #[tokio::test]

@@ -86,52 +86,57 @@ async fn every_sample_becomes_the_conversation_it_should() {
 
 #[tokio::test]
 async fn order_and_repetition_make_no_difference() {
-    let (first, second) = (Server::start(Engine::Sqlite).await, Server::start(Engine::Sqlite).await);
+    let first = Server::start(Engine::Sqlite).await;
     delivered(&first, |_| ()).await;
-    delivered(&second, |samples| {
-        samples.reverse();
-        samples.extend(samples.clone());
-    })
-    .await;
-    for (id, ..) in EXPECTED {
-        for path in [format!("/v1/conversations/{id}"), format!("/v1/conversations/{id}/transcript")] {
-            let mut records = [first.get(&path).await, second.get(&path).await];
-            for record in &mut records {
-                // When Colloquy heard of something is the one thing that really differs; it also dates what the provider does not.
-                for event in record["history"].as_array_mut().into_iter().flatten() {
-                    event["received_at"] = Value::Null;
-                    if event["type"] == "transfer.updated" {
-                        event["occurred_at"] = Value::Null;
+    for engine in Engine::all().await {
+        let second = Server::start(engine).await;
+        delivered(&second, |samples| {
+            samples.reverse();
+            samples.extend(samples.clone());
+        })
+        .await;
+        for (id, ..) in EXPECTED {
+            for path in [format!("/v1/conversations/{id}"), format!("/v1/conversations/{id}/transcript")] {
+                let mut records = [first.get(&path).await, second.get(&path).await];
+                for record in &mut records {
+                    // When Colloquy heard of something is the one thing that really differs; it also dates what the provider does not.
+                    for event in record["history"].as_array_mut().into_iter().flatten() {
+                        event["received_at"] = Value::Null;
+                        if event["type"] == "transfer.updated" {
+                            event["occurred_at"] = Value::Null;
+                        }
                     }
                 }
+                assert!(records[0] == records[1], "{path} differs:\n{}\n{}", records[0], records[1]);
             }
-            assert!(records[0] == records[1], "{path} differs:\n{}\n{}", records[0], records[1]);
         }
     }
 }
 
 #[tokio::test]
 async fn a_transcript_comes_as_json_text_and_captions() {
-    let server = Server::start(Engine::Sqlite).await;
-    delivered(&server, |_| ()).await;
-    let base = "/v1/conversations/retell:call_4f1e2d3c4b5a69788796a5b4c3d2/transcript";
-    let json = server.get(base).await;
-    assert_eq!(json["turns"][0]["timing"], "word");
-    assert_eq!(json["turns"][0]["words"][0], json!({"text": "Hello,", "start_ms": 640, "end_ms": 930}));
+    for engine in Engine::all().await {
+        let server = Server::start(engine).await;
+        delivered(&server, |_| ()).await;
+        let base = "/v1/conversations/retell:call_4f1e2d3c4b5a69788796a5b4c3d2/transcript";
+        let json = server.get(base).await;
+        assert_eq!(json["turns"][0]["timing"], "word");
+        assert_eq!(json["turns"][0]["words"][0], json!({"text": "Hello,", "start_ms": 640, "end_ms": 930}));
 
-    let cases = [
-        ("format=text", "text/plain", "Agent: Hello, thanks for calling Harbour Dental.\nUser: Hi, can I move"),
-        ("format=srt", "application/x-subrip", "1\n00:00:00,640 --> "),
-        ("format=vtt", "text/vtt", "WEBVTT\n"),
-    ];
-    for (query, content_type, begins) in cases {
-        let answer = server.request(Method::GET, &format!("{base}?{query}")).send().await.unwrap();
-        assert!(answer.headers()["content-type"].to_str().unwrap().starts_with(content_type), "{query}");
-        let text = answer.text().await.unwrap();
-        assert!(text.starts_with(begins), "{query}: {text}");
+        let cases = [
+            ("format=text", "text/plain", "Agent: Hello, thanks for calling Harbour Dental.\nUser: Hi, can I move"),
+            ("format=srt", "application/x-subrip", "1\n00:00:00,640 --> "),
+            ("format=vtt", "text/vtt", "WEBVTT\n"),
+        ];
+        for (query, content_type, begins) in cases {
+            let answer = server.request(Method::GET, &format!("{base}?{query}")).send().await.unwrap();
+            assert!(answer.headers()["content-type"].to_str().unwrap().starts_with(content_type), "{query}");
+            let text = answer.text().await.unwrap();
+            assert!(text.starts_with(begins), "{query}: {text}");
+        }
+        let negotiated = server.request(Method::GET, base).header("accept", "text/vtt").send().await.unwrap();
+        assert!(negotiated.text().await.unwrap().starts_with("WEBVTT"));
     }
-    let negotiated = server.request(Method::GET, base).header("accept", "text/vtt").send().await.unwrap();
-    assert!(negotiated.text().await.unwrap().starts_with("WEBVTT"));
 }
 
 #[tokio::test]

@@ -1,0 +1,11 @@
+//! What an installation survives. Each test starts real processes and engines of its own: `tests/run faults` runs them.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod killed;
+mod nats;
+mod network;
+mod paused;
+mod poison;
+mod postgres;
+mod small_disk;
