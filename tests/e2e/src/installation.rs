@@ -1,5 +1,6 @@
 //! All processes of one installation, and the addresses under which they know each other.
 
+use std::any::Any;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -18,8 +19,9 @@ const LONGEST_LINE: usize = 500;
 
 /// The processes of one installation. They share a master key and nothing else but their engines.
 pub struct Installation {
-    // Dropped in this order: the processes end before their folders go.
+    // Dropped in this order: the processes end, what is beneath their folders is let go, and then the folders go.
     members: Vec<Member>,
+    beneath: Vec<Box<dyn Any + Send + Sync>>,
     folder: TempDir,
 }
 
@@ -32,7 +34,7 @@ impl Installation {
             Engine::Postgres(url) => vec![alone(folder.path(), vec![("COLLOQUY_DATABASE_URL", url.clone())])],
             Engine::Suite(suite) => apart(folder.path(), suite),
         };
-        let mut installation = Self { members, folder };
+        let mut installation = Self { members, beneath: Vec::new(), folder };
         for member in &mut installation.members {
             member.set("NO_COLOR", "1");
         }
@@ -91,6 +93,11 @@ impl Installation {
         for member in self.of(service) {
             member.set(&name, url.clone());
         }
+    }
+
+    /// Keeps what lies beneath the processes' folders, a mounted disk for example, until the processes have ended.
+    pub fn keep(&mut self, beneath: impl Any + Send + Sync) {
+        self.beneath.push(Box::new(beneath));
     }
 
     /// Returns what all processes wrote.

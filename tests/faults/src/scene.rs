@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use colloquy_e2e::{Engine, Installation, JetStream, Server, Suite};
@@ -44,6 +45,8 @@ pub type Links = &'static [(&'static str, &'static str)];
 
 /// An installation of separate processes with engines of its own.
 pub struct Scene {
+    /// A small disk beneath the data of one process, which the installation keeps until its processes have ended.
+    pub disk: Option<Arc<SmallDisk>>,
     /// Its processes.
     pub server: Server,
     /// Their database.
@@ -54,8 +57,6 @@ pub struct Scene {
     pub stream_name: String,
     /// What the test leaves to chance.
     pub chance: Chance,
-    /// A small disk under the data of one process. Unmounted once the processes have ended.
-    pub disk: Option<SmallDisk>,
     proxies: BTreeMap<(&'static str, &'static str), Vec<FaultProxy>>,
     sender: Sender,
     /// Conversations that are not compared: what was done to them is the fault.
@@ -100,7 +101,11 @@ impl Scene {
         for (from, to) in links {
             proxies.insert((*from, *to), link(&mut installation, &postgres, from, to).await);
         }
-        let disk = disk.map(|(member, mebibytes)| SmallDisk::mount(installation.member(member).folder(), mebibytes));
+        let disk = disk.map(|(member, mebibytes)| {
+            let disk = Arc::new(SmallDisk::mount(installation.member(member).folder(), mebibytes));
+            installation.keep(Arc::clone(&disk));
+            disk
+        });
         let server = Server::launch(installation).await;
         let sender = sender(&server).await;
         let excluded = Vec::new();

@@ -45,9 +45,5 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         // Lazily: whoever still has files open there is about to be killed.
         Command::new("umount").arg("--lazy").arg(&self.folder).status().ok();
-        // An installation that is gone by now could not remove what was mounted.
-        for folder in self.folder.ancestors().take(2) {
-            std::fs::remove_dir(folder).ok();
-        }
     }
 }
