@@ -73,22 +73,26 @@ impl Complete {
 mod tests {
     use super::*;
 
+    fn up_to(through: u64) -> Complete {
+        Complete::up_to(Position(through))
+    }
+
     fn span(after: u64, through: u64) -> Span {
         Span { after: Position(after), through: Position(through) }
     }
 
     #[test]
     fn batches_in_order_leave_nothing_out() {
-        let mut complete = Complete::up_to(Position(10));
+        let mut complete = up_to(10);
         assert!(complete.continues_with(&[span(10, 20), span(20, 30), span(3, 5)]));
         complete.add(span(10, 20));
         complete.add(span(5, 15));
-        assert_eq!(complete, Complete::up_to(Position(20)));
+        assert_eq!(complete, up_to(20));
     }
 
     #[test]
     fn a_gap_is_closed_by_a_batch_or_by_the_log() {
-        let mut complete = Complete::up_to(Position(10));
+        let mut complete = up_to(10);
         assert!(!complete.continues_with(&[span(10, 20), span(30, 40)]));
         complete.add(span(30, 40));
         complete.add(span(50, 60));
@@ -96,14 +100,14 @@ mod tests {
         complete.add(span(10, 30));
         assert_eq!(complete.through(), Position(40));
         complete.acknowledged(Position(50));
-        assert_eq!(complete, Complete::up_to(Position(60)));
+        assert_eq!(complete, up_to(60));
         complete.acknowledged(Position(7));
         assert_eq!(complete.through(), Position(60));
     }
 
     #[test]
     fn what_is_remembered_is_bounded() {
-        let mut complete = Complete::up_to(Position(0));
+        let mut complete = up_to(0);
         for place in 1..5_000 {
             complete.add(span(place * 10, place * 10 + 5));
         }

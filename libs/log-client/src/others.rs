@@ -11,13 +11,34 @@ use colloquy_proto::log::v1::event_log_service_client::EventLogServiceClient;
 use colloquy_service::Progress;
 use colloquy_service::transport::Transport;
 use colloquy_types::Position;
+use tokio::sync::watch;
+use tonic::{Code, Status};
 
 /// Most waits are over before the first question.
 const FIRST_PAUSE: Duration = Duration::from_millis(3);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
 
-/// Moves `progress` along with what all streams of `name` have acknowledged, while somebody waits for it.
-pub(crate) async fn follow(name: &'static str, mut client: EventLogServiceClient<Transport>, progress: Progress) -> Infallible {
+/// Returns how far all streams of `name` have acknowledged; the beginning when there has been none.
+///
+/// # Errors
+/// When the log cannot be asked.
+pub(crate) async fn acknowledged(name: &'static str, client: &mut EventLogServiceClient<Transport>) -> Result<Position, Status> {
+    match client.get_consumer(pb::GetConsumerRequest { consumer: name.to_owned() }).await {
+        Ok(answer) => Ok(Position(answer.into_inner().consumer.unwrap_or_default().acknowledged_position)),
+        // Nobody has read under this name yet; or the log is of a release that has only one stream of each.
+        Err(status) if matches!(status.code(), Code::NotFound | Code::Unimplemented) => Ok(Position::START),
+        Err(status) => Err(status),
+    }
+}
+
+/// Moves `progress` along with what all streams of `name` have acknowledged, while somebody waits for it; not before it has come
+/// to `own_until`.
+pub(crate) async fn follow(
+    name: &'static str,
+    mut client: EventLogServiceClient<Transport>,
+    progress: Progress,
+    own_until: watch::Receiver<Position>,
+) -> Infallible {
     let mut waiting = progress.waiting();
     loop {
         // `progress` itself keeps the channel open.
@@ -28,12 +49,13 @@ pub(crate) async fn follow(name: &'static str, mut client: EventLogServiceClient
             if *waiting.borrow() == 0 {
                 break;
             }
-            let asked = client.get_consumer(pb::GetConsumerRequest { consumer: name.to_owned() }).await;
-            // A log that cannot be asked is no news: whoever waits does so for a bounded time.
-            if let Ok(answer) = asked
-                && let Some(consumer) = answer.into_inner().consumer
+            if progress.current() >= *own_until.borrow()
+                // A log that cannot be asked is no news: whoever waits does so for a bounded time.
+                && let Ok(acknowledged) = acknowledged(name, &mut client).await
+                // It may have begun anew while it was asked.
+                && progress.current() >= *own_until.borrow()
             {
-                progress.advance_to(Position(consumer.acknowledged_position));
+                progress.advance_to(acknowledged);
             }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }

@@ -10,7 +10,7 @@ use colloquy_service::Progress;
 use colloquy_service::transport::{MAX_MESSAGE_BYTES, Transport};
 use colloquy_storage::StoreError;
 use colloquy_types::Position;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -62,12 +62,14 @@ pub async fn run(reader: Arc<dyn Reader>, log: Transport, progress: Progress, st
     let client =
         EventLogServiceClient::new(log).max_decoding_message_size(MAX_MESSAGE_BYTES).max_encoding_message_size(MAX_MESSAGE_BYTES);
     let name = reader.name();
-    let _others = AbortOnDropHandle::new(tokio::spawn(others::follow(name, client.clone(), progress.clone())));
+    // Until the first stream has begun, nothing that others acknowledged is believed.
+    let (own_until, others_from) = watch::channel(Position(u64::MAX));
+    let _others = AbortOnDropHandle::new(tokio::spawn(others::follow(name, client.clone(), progress.clone(), others_from)));
     let applying = Arc::new(Applying { reader, progress, stop: stop.clone() });
     let _unknown = AbortOnDropHandle::new(tokio::spawn(unknown::pick_up(Arc::clone(&applying))));
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     loop {
-        match follow(&applying, client.clone(), &mut backoff).await {
+        match follow(&applying, client.clone(), &own_until, &mut backoff).await {
             Ended::Stop => return Ok(()),
             Ended::Log(status) if status.code() == Code::OutOfRange => {
                 return Err(status).with_context(|| format!("the view of {name} was made from another log than this one"));
@@ -87,17 +89,22 @@ pub async fn run(reader: Arc<dyn Reader>, log: Transport, progress: Progress, st
 }
 
 /// Follows the log on one stream for as long as it lasts.
-async fn follow(applying: &Applying, client: EventLogServiceClient<Transport>, backoff: &mut Backoff) -> Ended {
+async fn follow(
+    applying: &Applying,
+    client: EventLogServiceClient<Transport>,
+    own_until: &watch::Sender<Position>,
+    backoff: &mut Backoff,
+) -> Ended {
     let opened = tokio::select! {
         () = applying.stop.cancelled() => return Ended::Stop,
-        opened = open(applying, client) => opened,
+        opened = open(applying, client, own_until) => opened,
     };
     let opened = match opened {
         Ok(opened) => opened,
         Err(ended) => return ended,
     };
     let since = Instant::now();
-    let ended = match apply_all(applying, opened, backoff).await {
+    let ended = match apply_all(applying, opened, own_until, backoff).await {
         Ok(never) => match never {},
         Err(ended) => ended,
     };
@@ -123,9 +130,16 @@ struct Opened {
     complete: Complete,
 }
 
-async fn open(applying: &Applying, mut client: EventLogServiceClient<Transport>) -> Result<Opened, Ended> {
+async fn open(
+    applying: &Applying,
+    mut client: EventLogServiceClient<Transport>,
+    own_until: &watch::Sender<Position>,
+) -> Result<Opened, Ended> {
     let position = applying.reader.position().await?;
     applying.progress.advance_to(position);
+    // Asked before the stream begins: it brings everything that was handed out until then.
+    let acknowledged = others::acknowledged(applying.reader.name(), &mut client).await.map_err(Ended::Log)?;
+    own_until.send_replace(acknowledged);
     let (said, saying) = mpsc::channel(ACKNOWLEDGEMENTS);
     let consumer = applying.reader.name().to_owned();
     let start = pb::ConsumeStart { consumer, after_position: Some(position.0), max_batch_events: 0 };
@@ -142,7 +156,12 @@ struct Handed {
     acknowledged: Position,
 }
 
-async fn apply_all(applying: &Applying, opened: Opened, backoff: &mut Backoff) -> Result<std::convert::Infallible, Ended> {
+async fn apply_all(
+    applying: &Applying,
+    opened: Opened,
+    own_until: &watch::Sender<Position>,
+    backoff: &mut Backoff,
+) -> Result<std::convert::Infallible, Ended> {
     let Opened { acknowledgements, batches, mut complete } = opened;
     let (decoded, mut batches_decoded) = mpsc::channel(AHEAD);
     // Decoding goes on beside the transaction; it ends when this function does.
@@ -155,28 +174,34 @@ async fn apply_all(applying: &Applying, opened: Opened, backoff: &mut Backoff) -
         };
         // A stream that opens and breaks at once works no better than one that does not open.
         note_working(applying.reader.name(), backoff);
-        let Handed { batch, span, acknowledged } = first;
-        complete.acknowledged(acknowledged);
-        let (mut items, mut events) = (batch.items, batch.events);
-        let (mut ids, mut spans) = (vec![batch.batch_id], vec![span]);
+        // What the log says of the others' work counts once everything that came before it is applied.
+        complete.acknowledged(first.acknowledged);
+        let before = complete.clone();
+        let (mut items, mut events, mut ids, mut spans) = (Vec::new(), 0, Vec::new(), Vec::new());
+        let mut take = |handed: Handed, events: &mut usize| {
+            let Handed { batch, span, acknowledged } = handed;
+            complete.acknowledged(acknowledged);
+            complete.add(span);
+            items.extend(batch.items);
+            *events += batch.events;
+            ids.push(batch.batch_id);
+            spans.push(span);
+            if acknowledged > Position::START {
+                own_until.send_replace(Position::START);
+            }
+        };
+        take(first, &mut events);
         let mut after = Ok(());
         while events < JOIN_EVENTS
             && let Ok(next) = batches_decoded.try_recv()
         {
             match next {
-                Ok(Handed { batch, span, acknowledged }) => {
-                    complete.acknowledged(acknowledged);
-                    items.extend(batch.items);
-                    events += batch.events;
-                    ids.push(batch.batch_id);
-                    spans.push(span);
-                }
+                Ok(handed) => take(handed, &mut events),
                 Err(ended) => after = Err(ended),
             }
         }
-        let (before, in_order) = (complete.through(), complete.continues_with(&spans));
-        spans.into_iter().for_each(|span| complete.add(span));
-        applying.apply(items, Course { before, in_order, through: complete.through() }).await?;
+        let in_order = before.continues_with(&spans);
+        applying.apply(items, Course { before: before.through(), in_order, through: complete.through() }).await?;
         for batch_id in ids {
             let ack = pb::consume_request::Request::Ack(pb::ConsumeAck { batch_id });
             let said = acknowledgements.send(pb::ConsumeRequest { request: Some(ack) }).await;

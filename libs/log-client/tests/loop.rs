@@ -320,6 +320,18 @@ async fn a_gap_that_another_replica_fills_is_waited_for_and_never_skipped() {
 }
 
 #[tokio::test]
+async fn a_restored_view_is_not_complete_because_it_once_was() {
+    let log = FakeLog::with(records(1..=5));
+    // What it had acknowledged before its database was put back.
+    log.0.others_acknowledged.store(Position::end_of(5).0, Ordering::SeqCst);
+    let running = Running::start(View { hangs: HashSet::from([3]), ..View::default() }, &log);
+    let reading = running.progress.clone();
+    let read = tokio::time::timeout(Duration::from_millis(300), reading.wait_for(Position::new(5, 0).0)).await;
+    assert!(read.is_err(), "record 3 is not applied, but a read that needs it was answered: {read:?}");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_restart_begins_after_the_readers_own_position() {
     let log = FakeLog::with(records(1..=10));
     let view = View::default();

@@ -339,7 +339,7 @@ impl ConsumerStream {
         }
         self.last_id += 1;
         self.held.insert(self.last_id, ackers);
-        let after = after_of(&records);
+        let after = after_of(&self.epoch, &records);
         Batch { batch_id: self.last_id, records, delivery_count: deliveries, after, acknowledged: self.acknowledged }
     }
 
@@ -368,7 +368,7 @@ impl ConsumerStream {
 
 /// Returns the position after which everything for this consumer, up to the last record, is among these: only where numbers follow
 /// on each other is that certain.
-fn after_of(records: &[LogRecord]) -> Position {
+fn after_of(epoch: &Epoch, records: &[LogRecord]) -> Position {
     let mut first = u64::MAX;
     for record in records.iter().rev() {
         if first != u64::MAX && record.sequence + 1 != first {
@@ -376,7 +376,8 @@ fn after_of(records: &[LogRecord]) -> Position {
         }
         first = record.sequence;
     }
-    if first <= 1 { Position::START } else { Position::end_of(first - 1) }
+    // Before the first record of a stream there is nothing any more, whatever other streams had.
+    if first <= epoch.sequence(1) { Position::START } else { Position::end_of(first - 1) }
 }
 
 /// Returns up to where a consumer has acknowledged everything; `end`, asked before `info`, when nothing is left of it.
@@ -523,9 +524,11 @@ mod tests {
 
     #[test]
     fn only_numbers_that_follow_on_each_other_leave_nothing_out() {
-        assert_eq!(after_of(&records(&[1, 2, 3])), Position::START);
-        assert_eq!(after_of(&records(&[5, 6])), Position::end_of(4));
-        assert_eq!(after_of(&records(&[5, 7, 8])), Position::end_of(6));
+        let (first, second) = (Epoch::new("COLLOQUY", 1, 0), Epoch::new("COLLOQUY", 2, 100));
+        assert_eq!(after_of(&first, &records(&[1, 2, 3])), Position::START);
+        assert_eq!(after_of(&first, &records(&[5, 6])), Position::end_of(4));
+        assert_eq!(after_of(&first, &records(&[5, 7, 8])), Position::end_of(6));
+        assert_eq!(after_of(&second, &records(&[101, 102])), Position::START);
     }
 
     #[test]

@@ -57,6 +57,11 @@ pub(super) struct Epoch {
 }
 
 impl Epoch {
+    /// Returns the epoch of a stream's name.
+    pub(super) fn new(stream: &str, number: u64, offset: u64) -> Self {
+        Self { number, offset, prefix: format!("{stream}.{number}") }
+    }
+
     /// Returns the number in the log of a number in the stream.
     pub(super) const fn sequence(&self, in_stream: u64) -> u64 {
         self.offset + in_stream
@@ -147,7 +152,7 @@ impl Link {
         let client = connect(&settings, connected).await?;
         let mut context = async_nats::jetstream::new(client.clone());
         context.set_timeout(ANSWER_WITHIN);
-        let nothing = Epoch { number: 0, offset: 0, prefix: settings.stream.clone() };
+        let nothing = Epoch::new(&settings.stream, 0, 0);
         let link = Arc::new(Self {
             client,
             context,
@@ -334,7 +339,7 @@ impl Link {
         };
         // A stream the database has never heard of: the database is new, and so are the views that stand in it.
         let row = self.index.epoch(number, 0).await?;
-        Ok(Epoch { number, offset: row.offset, prefix: format!("{name}.{number}") })
+        Ok(Epoch::new(name, number, row.offset))
     }
 
     /// Makes the next stream. Its numbers go on after all that are known.
@@ -485,7 +490,7 @@ mod tests {
 
     #[test]
     fn numbers_of_an_epoch_follow_on_those_before_it() {
-        let epoch = Epoch { number: 2, offset: 1_000, prefix: "COLLOQUY.2".to_owned() };
+        let epoch = Epoch::new("COLLOQUY", 2, 1_000);
         assert_eq!(epoch.sequence(1), 1_001);
         assert_eq!((epoch.in_stream(1_001), epoch.in_stream(1_000), epoch.in_stream(3)), (Some(1), None, None));
         assert_eq!(epoch.kind("COLLOQUY.2.part"), Kind::Part);
