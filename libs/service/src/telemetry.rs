@@ -22,7 +22,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 pub use context::{continue_trace, inject_context, inject_span, parse_traceparent, traceparent, tracing_on};
 
 /// What is logged when `RUST_LOG` does not say.
-const DEFAULT_FILTER: &str = "info,sqlx=warn,h2=warn,hyper=warn,tower=warn,opentelemetry=warn";
+const DEFAULT_FILTER: &str = "info,sqlx=warn,h2=warn,hyper=warn,tower=warn,opentelemetry=warn,async_nats=off,object_store=warn";
 
 /// The target of spans that are made for traces alone, and stand in no log line.
 pub const TRACE_TARGET: &str = "colloquy_trace";

@@ -29,6 +29,7 @@ pub struct Nats {
     client: SocketAddr,
     monitor: SocketAddr,
     cluster: Option<(SocketAddr, String)>,
+    arguments: Vec<String>,
     folder: TempDir,
     process: Option<Process>,
 }
@@ -41,10 +42,18 @@ impl Nats {
         server
     }
 
+    /// Starts a server with further arguments, for example `--user` and `--pass`.
+    pub async fn start_with(arguments: &[&str]) -> Self {
+        let mut server = Self::new("single", None);
+        server.arguments = arguments.iter().map(ToString::to_string).collect();
+        server.restart().await;
+        server
+    }
+
     fn new(name: &str, cluster: Option<(SocketAddr, String)>) -> Self {
         let folder = TempDir::with_prefix("colloquy-nats-").unwrap();
         let (client, monitor) = (ports::free_address(), ports::free_address());
-        Self { name: name.to_owned(), client, monitor, cluster, folder, process: None }
+        Self { name: name.to_owned(), client, monitor, cluster, arguments: Vec::new(), folder, process: None }
     }
 
     /// Returns where clients connect.
@@ -85,6 +94,7 @@ impl Nats {
         let mut command = Command::new("nats-server");
         command.args(["--addr", "127.0.0.1", "--port", &self.client.port().to_string(), "--name", &self.name]);
         command.args(["--http_port", &self.monitor.port().to_string(), "--jetstream", "--store_dir"]).arg(self.store());
+        command.args(&self.arguments);
         if let Some((own, routes)) = &self.cluster {
             command.args(["--cluster_name", "faults", "--cluster", &format!("nats://{own}"), "--routes", routes]);
         }

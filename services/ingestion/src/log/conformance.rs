@@ -4,6 +4,11 @@ mod cases;
 mod harness;
 mod permissions;
 
+/// Returns a record of one conversation.
+pub(super) fn a_record() -> colloquy_events::Record {
+    cases::turns(3).record
+}
+
 /// Makes a test of each case for one harness; those it names are about engines with servers.
 macro_rules! event_log_suite {
     ($harness:ident $(, $own:ident)* $(,)?) => {

@@ -52,7 +52,7 @@ fn record(events: Vec<Event>) -> NewRecord {
 }
 
 /// A record with `count` turns of a conversation of its own.
-fn turns(count: usize) -> NewRecord {
+pub(super) fn turns(count: usize) -> NewRecord {
     let conversation = ConversationId::generate();
     record((0..count).map(|index| turn(conversation, &format!("turn {index}"))).collect())
 }

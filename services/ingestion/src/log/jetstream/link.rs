@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use async_nats::connection::State;
 use async_nats::jetstream::context::{GetStreamErrorKind, PublishAckFuture, PublishErrorKind};
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
@@ -16,7 +17,9 @@ use async_nats::jetstream::{Context, ErrorCode};
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use bytes::Bytes;
 use colloquy_types::{OrganizationId, Position};
+use percent_encoding::percent_decode_str;
 use tokio::sync::{Mutex, watch};
+use url::Url;
 use uuid::Uuid;
 
 use super::index::Index;
@@ -130,6 +133,8 @@ pub(super) struct Link {
     epoch: RwLock<Arc<Epoch>>,
     /// Counts connections: after each the stream may be another one.
     connections: watch::Receiver<u64>,
+    /// Why there is none, as the client last said.
+    trouble: watch::Receiver<String>,
     /// The connection on which the stream was last looked at.
     looked_on: AtomicU64,
     doubtful: AtomicBool,
@@ -149,7 +154,8 @@ impl Link {
     /// When the settings cannot be used, or no server answers within `patience`.
     pub(super) async fn open(settings: JetStreamSettings, index: Index, patience: Duration) -> anyhow::Result<Arc<Self>> {
         let (connected, connections) = watch::channel(0);
-        let client = connect(&settings, connected).await?;
+        let (troubled, trouble) = watch::channel("not yet".to_owned());
+        let client = connect(&settings, connected, troubled).await?;
         let mut context = async_nats::jetstream::new(client.clone());
         context.set_timeout(ANSWER_WITHIN);
         let nothing = Epoch::new(&settings.stream, 0, 0);
@@ -160,12 +166,19 @@ impl Link {
             index,
             epoch: RwLock::new(Arc::new(nothing)),
             connections,
+            trouble,
             looked_on: AtomicU64::new(0),
             doubtful: AtomicBool::new(true),
             looking: Mutex::new(()),
         });
         let deadline = tokio::time::Instant::now() + patience;
+        let mut told = String::new();
         while let Err(error) = link.epoch().await {
+            let reason = error.to_string();
+            if reason != told {
+                tracing::info!("waiting for the JetStream log: {reason}");
+                told = reason;
+            }
             anyhow::ensure!(tokio::time::Instant::now() < deadline, "log-url: the JetStream log cannot be opened: {error}");
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -178,7 +191,7 @@ impl Link {
     /// When there is no connection, or the servers or the database do not answer.
     pub(super) async fn epoch(&self) -> Result<Arc<Epoch>, LogError> {
         if self.client.connection_state() != State::Connected {
-            return Err(LogError::engine("not connected to any NATS server"));
+            return Err(LogError::engine(format!("not connected to any NATS server: {}", *self.trouble.borrow())));
         }
         if self.is_sure() {
             return Ok(self.known_epoch());
@@ -441,11 +454,26 @@ pub(super) fn means_another_stream(error: &async_nats::jetstream::context::Publi
     matches!(error.kind(), PublishErrorKind::StreamNotFound)
 }
 
-async fn connect(settings: &JetStreamSettings, connected: watch::Sender<u64>) -> anyhow::Result<Client> {
-    let mut servers = Vec::new();
+async fn connect(
+    settings: &JetStreamSettings,
+    connected: watch::Sender<u64>,
+    troubled: watch::Sender<String>,
+) -> anyhow::Result<Client> {
     let mut options = ConnectOptions::new();
+    let mut servers = Vec::new();
     for server in &settings.servers {
-        servers.push(server.parse::<ServerAddr>().map_err(|error| anyhow::anyhow!("log-url: {error}"))?);
+        let mut address = Url::parse(server).context("log-url")?;
+        let said = |text: &str| percent_decode_str(text).decode_utf8().map(std::borrow::Cow::into_owned);
+        // The client has one identity for all servers, and does not look for it in their addresses.
+        options = match (address.username(), address.password()) {
+            ("", _) => options,
+            (token, None) => options.token(said(token).context("log-url: the token")?),
+            (user, Some(password)) => options
+                .user_and_password(said(user).context("log-url: the user")?, said(password).context("log-url: the password")?),
+        };
+        // From here on it could only end up in a log.
+        let _ = (address.set_username(""), address.set_password(None));
+        servers.push(address.as_str().parse::<ServerAddr>().context("log-url")?);
     }
     if let Some(path) = &settings.credentials {
         options = options.credentials_file(path).await.map_err(|error| anyhow::anyhow!("nats-credentials: {error}"))?;
@@ -456,7 +484,7 @@ async fn connect(settings: &JetStreamSettings, connected: watch::Sender<u64>) ->
     if let Some((certificate, key)) = &settings.identity {
         options = options.add_client_certificate(certificate.clone(), key.clone()).require_tls(true);
     }
-    let connected = Arc::new(connected);
+    let (connected, troubled) = (Arc::new(connected), Arc::new(troubled));
     let options = options
         .name("colloquy-ingestion")
         .retry_on_initial_connect()
@@ -466,7 +494,7 @@ async fn connect(settings: &JetStreamSettings, connected: watch::Sender<u64>) ->
         .ping_interval(Duration::from_secs(5))
         .request_timeout(Some(ANSWER_WITHIN))
         .event_callback(move |event| {
-            let connected = Arc::clone(&connected);
+            let (connected, troubled) = (Arc::clone(&connected), Arc::clone(&troubled));
             async move {
                 match event {
                     Event::Connected => {
@@ -474,9 +502,9 @@ async fn connect(settings: &JetStreamSettings, connected: watch::Sender<u64>) ->
                         tracing::info!("connected to NATS");
                     }
                     Event::Disconnected => tracing::warn!("the connection to NATS is lost and will be made again"),
-                    Event::SlowConsumer(_) | Event::ServerError(_) | Event::ClientError(_) => {
-                        tracing::warn!("NATS: {event}");
-                    }
+                    // While it tries again, these come with every try.
+                    Event::ClientError(error) => drop(troubled.send_replace(error.to_string())),
+                    Event::SlowConsumer(_) | Event::ServerError(_) => tracing::warn!("NATS: {event}"),
                     _ => {}
                 }
             }

@@ -17,6 +17,8 @@ mod link;
 mod load;
 mod reader;
 mod settings;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 mod writer;
 
