@@ -47,8 +47,7 @@ async fn ask(
 
 fn is_near(consumer: &pb::Consumer, now: Timestamp) -> bool {
     let oldest = consumer.oldest_received_at.and_then(|at| timestamp_from_pb("oldest_received_at", at).ok());
-    let age = oldest.map_or(0, |oldest| now.millis_since(oldest));
-    consumer.lag_records <= NEAR_RECORDS || age <= NEAR_AGE_MILLIS
+    consumer.lag_records <= NEAR_RECORDS || oldest.is_some_and(|oldest| now.millis_since(oldest) <= NEAR_AGE_MILLIS)
 }
 
 #[cfg(test)]
@@ -64,5 +63,6 @@ mod tests {
         assert!(is_near(&consumer(NEAR_RECORDS, ago(3_600)), now));
         assert!(is_near(&consumer(1_000_000, ago(30)), now));
         assert!(!is_near(&consumer(NEAR_RECORDS + 1, ago(3_600)), now));
+        assert!(!is_near(&consumer(NEAR_RECORDS + 1, None), now));
     }
 }

@@ -178,6 +178,7 @@ async fn apply_all(
         complete.acknowledged(first.acknowledged);
         let before = complete.clone();
         let (mut items, mut events, mut ids, mut spans) = (Vec::new(), 0, Vec::new(), Vec::new());
+        let mut told = false;
         let mut take = |handed: Handed, events: &mut usize| {
             let Handed { batch, span, acknowledged } = handed;
             complete.acknowledged(acknowledged);
@@ -186,9 +187,7 @@ async fn apply_all(
             *events += batch.events;
             ids.push(batch.batch_id);
             spans.push(span);
-            if acknowledged > Position::START {
-                own_until.send_replace(Position::START);
-            }
+            told |= acknowledged > Position::START;
         };
         take(first, &mut events);
         let mut after = Ok(());
@@ -202,6 +201,10 @@ async fn apply_all(
         }
         let in_order = before.continues_with(&spans);
         applying.apply(items, Course { before: before.through(), in_order, through: complete.through() }).await?;
+        if told {
+            // The log says how far others are only once this view was given everything they had.
+            own_until.send_replace(Position::START);
+        }
         for batch_id in ids {
             let ack = pb::consume_request::Request::Ack(pb::ConsumeAck { batch_id });
             let said = acknowledgements.send(pb::ConsumeRequest { request: Some(ack) }).await;

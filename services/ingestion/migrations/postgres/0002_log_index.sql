@@ -24,5 +24,7 @@ create table log_epochs (
     epoch bigint primary key,
     number_offset bigint not null,
     -- Every record up to this number is in log_events.
-    indexed_through bigint not null
+    indexed_through bigint not null,
+    -- Numbers up to this one were given out, although the stream may have lost their records.
+    used_through bigint not null
 );

@@ -24,5 +24,7 @@ create table log_epochs (
     epoch integer primary key,
     number_offset integer not null,
     -- Every record up to this number is in log_events.
-    indexed_through integer not null
+    indexed_through integer not null,
+    -- Numbers up to this one were given out, although the stream may have lost their records.
+    used_through integer not null
 ) strict;

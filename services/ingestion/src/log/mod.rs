@@ -201,7 +201,7 @@ pub struct ConsumerStart {
     /// Whose records it sees; `None` sees all.
     pub organization: Option<OrganizationId>,
     /// For a reader that keeps its own position, up to which its view is complete: begin after this one, whatever was
-    /// acknowledged before. Applies to a stream that is the only one of its name; another joins the work where it stands.
+    /// acknowledged before. An engine may leave it out of account for a stream that is not the only one of its name.
     pub after: Option<Position>,
     /// At most this many events a batch.
     pub max_events: u32,
@@ -212,7 +212,7 @@ pub struct ConsumerStart {
 pub struct Batch {
     /// What to acknowledge.
     pub batch_id: u64,
-    /// In log order.
+    /// In log order; none when it only tells a reader with its own position that it was given everything handed out before.
     pub records: Vec<LogRecord>,
     /// How many times it was handed out, from 1.
     pub delivery_count: u32,

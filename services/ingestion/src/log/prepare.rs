@@ -31,8 +31,14 @@ impl Encoding {
     fn encode(self, message: pb::Record, encoded: &[u8]) -> Vec<u8> {
         match self {
             Self::File => embedded::encode(message),
-            Self::Message => compress_large(encoded),
+            Self::Message => self.body_of(encoded),
         }
+    }
+
+    /// Encodes a message that need not be decoded for it.
+    fn body_of(self, encoded: &[u8]) -> Vec<u8> {
+        debug_assert_eq!(self, Self::Message, "a file has a schema of its own");
+        compress_large(encoded)
     }
 }
 
@@ -100,6 +106,11 @@ impl Prepared {
             message: encoded,
             raw_body: if raw_body.is_empty() { Vec::new() } else { compress(&raw_body) },
         }
+    }
+
+    /// Returns a record that is in the log already, without its raw body, to be written once more.
+    pub(super) fn again(organization_id: OrganizationId, events: Vec<EventKey>, message: BytesMut, encoding: Encoding) -> Self {
+        Self { organization_id, events, body: encoding.body_of(&message), encoding, message, raw_body: Vec::new() }
     }
 
     /// Returns what it occupies in the queue.

@@ -317,10 +317,13 @@ pub(crate) async fn a_restart_resumes_after_what_was_acknowledged(subject: Subje
     drop(consumer);
     let subject = subject.restart(LogSettings::default()).await;
     let mut consumer = subject.consumer("reader", None, 100).await;
-    // What was handed out before comes again, but not in a promised order.
-    let again: BTreeSet<u64> = take(&mut consumer, 2).await.into_iter().collect();
-    assert_eq!(again, BTreeSet::from([4, 5]));
-    assert_idle(&mut consumer).await;
+    // What was handed out before comes again: in no promised order, and perhaps more than once, since what the lost stream gives
+    // back may still be under way.
+    let (due, mut again) = (BTreeSet::from([4, 5]), BTreeSet::new());
+    while again != due {
+        again.extend(take(&mut consumer, 1).await);
+        assert!(again.is_subset(&due), "{again:?}");
+    }
 }
 
 pub(crate) async fn a_reader_with_its_own_position_begins_after_it(subject: Subject) {

@@ -17,7 +17,8 @@ use crate::log::{Batch, Consumer, ConsumerStart, ConsumerState, LogError, Page, 
 
 /// How many batches one stream may hold without acknowledging.
 const WINDOW: usize = 4;
-/// How many consumers there may be.
+/// How many consumers an organization may have, and how many all of them together. Services always find room.
+const MAX_CONSUMERS_OF_ORGANIZATION: usize = 50;
 const MAX_CONSUMERS: usize = 1_000;
 
 /// Whose consumer it is (`None`: a service's) and its name.
@@ -184,8 +185,13 @@ impl Consumers {
         }
         let mut groups = self.lock();
         let key = (start.organization, start.name);
-        if !groups.contains_key(&key) && groups.len() >= MAX_CONSUMERS {
-            return Err(LogError::TooManyConsumers(MAX_CONSUMERS));
+        if !groups.contains_key(&key) && key.0.is_some() {
+            let own = groups.keys().filter(|other| other.0 == key.0).count();
+            for (count, limit) in [(groups.len(), MAX_CONSUMERS), (own, MAX_CONSUMERS_OF_ORGANIZATION)] {
+                if count >= limit {
+                    return Err(LogError::TooManyConsumers(limit));
+                }
+            }
         }
         let organization = key.0.clone();
         let group = groups.entry(key).or_insert_with(|| {

@@ -4,10 +4,12 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::pull::{Batch as Pull, Config};
+use async_nats::jetstream::consumer::pull::{Batch as Pull, BatchError, Config};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, Info, PullConsumer};
+use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::jetstream::message::Acker;
 use async_nats::jetstream::{AckKind, Message};
 use async_trait::async_trait;
@@ -15,18 +17,19 @@ use colloquy_types::{OrganizationId, Position, Timestamp};
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use super::link::{Epoch, Link};
-use super::load;
-use super::reader::Cursor;
+use super::link::{Epoch, Extent, Link};
+use super::{load, reader};
 use crate::log::{Batch, Consumer, ConsumerStart, ConsumerState, LogError, LogRecord, Page, ReadRequest};
 
 /// How many batches one stream may hold without acknowledging.
 const WINDOW: usize = 4;
-/// How many consumers there may be.
+/// How many consumers an organization may have, and how many all of them together. Services always find room.
+const MAX_CONSUMERS_OF_ORGANIZATION: usize = 50;
 const MAX_CONSUMERS: usize = 1_000;
 /// How many messages are asked for at a time.
 const PULL: usize = 128;
@@ -40,6 +43,8 @@ const BATCH_BYTES: usize = 2 << 20;
 const GATHER_FOR: Duration = Duration::from_millis(1);
 /// How old the acknowledged position may be that goes out with a batch.
 const KNOWN_FOR: Duration = Duration::from_millis(250);
+/// How long a batch waits for a newer one.
+const ASK_FOR: Duration = Duration::from_millis(50);
 
 /// What stands in a consumer's description: its name on the servers cannot say all of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,16 +53,39 @@ struct Described {
     organization: Option<OrganizationId>,
 }
 
-/// Returns a consumer's name on the servers, which must not have dots.
-fn durable_name(organization: Option<&OrganizationId>, name: &str) -> String {
-    let name = name.replace('.', "~");
-    match organization {
-        None => name,
-        Some(organization) => {
-            let id = Uuid::new_v5(&Uuid::NAMESPACE_OID, organization.as_str().as_bytes());
-            format!("{name}@{}", id.simple())
-        }
+/// Returns a consumer's name on the servers, which must not have dots. It names the epoch: what is said of a message of an earlier
+/// stream must not count for one of this stream that has the same number.
+fn durable_name(epoch: &Epoch, organization: Option<&OrganizationId>, name: &str) -> String {
+    format!("{}@{}{}", name.replace('.', "~"), epoch.number, suffix(organization))
+}
+
+fn suffix(organization: Option<&OrganizationId>) -> String {
+    organization.map_or_else(String::new, |organization| {
+        format!("@{}", Uuid::new_v5(&Uuid::NAMESPACE_OID, organization.as_str().as_bytes()).simple())
+    })
+}
+
+/// Returns what the servers know of a consumer; `None` only when they say that there is none.
+async fn info(link: &Link, durable: &str) -> Result<Option<Info>, LogError> {
+    match link.stream().await?.consumer_info(durable).await {
+        Ok(info) => Ok(Some(info)),
+        Err(error) if matches!(error.kind(), ConsumerInfoErrorKind::NotFound) => Ok(None),
+        Err(error) => Err(LogError::engine(error)),
     }
+}
+
+/// Refuses a consumer more than an organization may have.
+async fn check_room(link: &Link, extent: Extent, start: &ConsumerStart) -> Result<(), LogError> {
+    let Some(organization) = &start.organization else { return Ok(()) };
+    if extent.consumers >= MAX_CONSUMERS {
+        return Err(LogError::TooManyConsumers(MAX_CONSUMERS));
+    }
+    let (stream, suffix) = (link.stream().await?, suffix(Some(organization)));
+    let names: Vec<String> = stream.consumer_names().try_collect().await.map_err(LogError::engine)?;
+    if names.iter().filter(|name| name.ends_with(&suffix)).count() >= MAX_CONSUMERS_OF_ORGANIZATION {
+        return Err(LogError::TooManyConsumers(MAX_CONSUMERS_OF_ORGANIZATION));
+    }
+    Ok(())
 }
 
 /// Returns the number in the stream of the first record that has something after a position.
@@ -90,26 +118,32 @@ fn config(link: &Link, epoch: &Epoch, start: &ConsumerStart, durable: &str) -> C
 /// # Errors
 /// When the position lies beyond the end, there are too many consumers, or the servers do not answer.
 pub(super) async fn join(link: Arc<Link>, start: ConsumerStart) -> Result<ConsumerStream, LogError> {
+    // What happens to the connection from here on is of concern.
+    let connections = link.connections();
     let epoch = link.epoch().await?;
-    let extent = link.extent().await?;
+    let extent = link.extent(&epoch).await?;
     let end = epoch.end_of(extent.last);
     if let Some(after) = start.after
         && after > end
     {
         return Err(LogError::BeyondEnd { after, end });
     }
-    let durable = durable_name(start.organization.as_ref(), &start.name);
+    let durable = durable_name(&epoch, start.organization.as_ref(), &start.name);
     let stream = link.stream().await?;
     let config = config(&link, &epoch, &start, &durable);
-    let found = stream.consumer_info(&durable).await.ok();
-    if found.is_none() && extent.consumers >= MAX_CONSUMERS {
-        return Err(LogError::TooManyConsumers(MAX_CONSUMERS));
+    let found = info(&link, &durable).await?;
+    if found.is_none() {
+        check_room(&link, extent, &start).await?;
     }
-    let delivered = found.as_ref().map(|info| info.delivered.stream_sequence);
+    let mut delivered = found.as_ref().map(|info| info.delivered.stream_sequence);
     let consumer: PullConsumer = match stream.create_consumer(keeping_start(config, found)).await {
         Ok(consumer) => consumer,
         // Another replica made it in the same moment, from another position.
-        Err(error) => stream.get_consumer(&durable).await.map_err(|_| LogError::engine(error))?,
+        Err(error) => {
+            let consumer: PullConsumer = stream.get_consumer(&durable).await.map_err(|_| LogError::engine(error))?;
+            delivered = Some(consumer.cached_info().delivered.stream_sequence);
+            consumer
+        }
     };
     let catching_up = match (start.after, delivered) {
         (Some(after), Some(delivered)) if first_after(&epoch, after) <= delivered => {
@@ -118,18 +152,25 @@ pub(super) async fn join(link: Arc<Link>, start: ConsumerStart) -> Result<Consum
         _ => None,
     };
     Ok(ConsumerStream {
-        connections: link.connections(),
+        connections,
         link,
         epoch,
         consumer,
+        // An organization's readers may each stand somewhere else; a service's share one view.
+        begins_after: start.after.filter(|_| start.organization.is_none()),
+        announces: start.after.is_some(),
         organization: start.organization,
-        begins_after: start.after,
+        must_check: false,
         max_events: start.max_events.max(1) as usize,
         catching_up,
         pull: None,
+        asking: None,
         arrived: None,
         more: false,
+        asked_for: 0,
         ready: VecDeque::new(),
+        ready_events: 0,
+        ready_bytes: 0,
         held: HashMap::new(),
         last_id: 0,
         acknowledged: Position::START,
@@ -151,6 +192,8 @@ fn keeping_start(config: Config, found: Option<Info>) -> Config {
 /// Beginning the consumer itself anew would not do: acknowledgements that are still under way would count for the new one.
 struct CatchingUp {
     pages: mpsc::Receiver<Result<(Position, Page), LogError>>,
+    /// Whether all of it was read.
+    complete: Arc<AtomicBool>,
     _reading: AbortOnDropHandle<()>,
 }
 
@@ -158,18 +201,15 @@ impl CatchingUp {
     fn begin(link: Arc<Link>, epoch: Arc<Epoch>, start: &ConsumerStart, after: Position, until: u64) -> Self {
         let (found, pages) = mpsc::channel(1);
         let (organization, max_events) = (start.organization.clone(), start.max_events.max(1));
-        // A task of its own, since dropping a read half way would lose what it fetched.
+        let complete = Arc::new(AtomicBool::new(false));
+        let completed = Arc::clone(&complete);
+        // A task of its own, since the future that waits for it is dropped with every acknowledgement.
         let reading = tokio::spawn(async move {
             let mut after = after;
-            let first = epoch.sequence(first_after(&epoch, after));
-            let mut cursor = match Cursor::open(&link, epoch, organization.clone(), first).await {
-                Ok(cursor) => cursor,
-                Err(error) => return drop(found.send(Err(error)).await),
-            };
             while after < Position::end_of(until) {
                 let organization = organization.as_ref();
                 let request = ReadRequest { after, through: Position::end_of(until), organization, max_events };
-                let page = cursor.page(&link, request, until).await;
+                let page = reader::page(&link, &epoch, request, until).await;
                 let place = after;
                 let failed = page.is_err();
                 after = page.as_ref().map_or(after, |page| page.through);
@@ -177,8 +217,13 @@ impl CatchingUp {
                     return;
                 }
             }
+            completed.store(true, Ordering::SeqCst);
         });
-        Self { pages, _reading: AbortOnDropHandle::new(reading) }
+        Self { pages, complete, _reading: AbortOnDropHandle::new(reading) }
+    }
+
+    fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::SeqCst)
     }
 }
 
@@ -200,14 +245,23 @@ pub(super) struct ConsumerStream {
     begins_after: Option<Position>,
     max_events: usize,
     connections: watch::Receiver<u64>,
+    /// Something happened after which the consumer may be gone.
+    must_check: bool,
+    /// Whether the reader is still to be told that it was given everything that had been handed out before.
+    announces: bool,
     catching_up: Option<CatchingUp>,
     pull: Option<Pull>,
+    asking: Option<JoinHandle<Result<Pull, BatchError>>>,
     /// Came, and is being put together.
     arrived: Option<Message>,
     /// Whether the servers had more when they sent the last one.
     more: bool,
+    /// How many messages the request under way may still bring.
+    asked_for: usize,
     /// In no batch yet.
     ready: VecDeque<Held>,
+    ready_events: usize,
+    ready_bytes: usize,
     held: HashMap<u64, Vec<Acker>>,
     last_id: u64,
     acknowledged: Position,
@@ -222,6 +276,10 @@ impl ConsumerStream {
                 self.arrived = self.pull().await?;
             }
             let Some(message) = &self.arrived else { continue };
+            if !self.epoch.has(&message.message.subject) {
+                self.link.doubt();
+                return Err(LogError::engine("the stream is another one"));
+            }
             let info = message.info().map_err(LogError::engine)?;
             let (in_stream, deliveries) = (info.stream_sequence, u32::try_from(info.delivered).unwrap_or(u32::MAX));
             self.more = info.pending > 0 || deliveries > 1;
@@ -230,6 +288,8 @@ impl ConsumerStream {
             let (_, acker) = message.split();
             match record.filter(|record| self.wants(record)) {
                 Some(record) => {
+                    self.ready_events += record.event_count as usize;
+                    self.ready_bytes += record.message.len();
                     self.ready.push_back(Held { record, acker, deliveries, since: Instant::now() });
                     return Ok(());
                 }
@@ -247,37 +307,52 @@ impl ConsumerStream {
 
     /// Waits for the next message; `None` when the request for some has ended and another one is due.
     async fn pull(&mut self) -> Result<Option<Message>, LogError> {
-        let pull = match &mut self.pull {
-            Some(pull) => pull,
-            none => {
-                self.connections.mark_unchanged();
-                let count = PULL.min(self.max_events);
-                let pull = self.consumer.batch().max_messages(count).expires(PULL_FOR).messages().await;
-                none.insert(pull.map_err(LogError::engine)?)
-            }
-        };
+        if self.must_check {
+            self.check().await?;
+        }
+        if self.pull.is_none() {
+            self.pull = Some(self.ask_for_more().await?);
+        }
+        let Some(pull) = &mut self.pull else { return Ok(None) };
         let next = tokio::select! {
             next = pull.next() => next,
             // The servers of the connection before have forgotten what was asked.
             changed = self.connections.changed() => {
                 changed.map_err(|_| LogError::Closed)?;
-                None
+                (self.pull, self.must_check) = (None, true);
+                return Ok(None);
             }
         };
         match next {
-            Some(message) => message.map(Some).map_err(|error| {
-                self.link.doubt();
-                LogError::engine(error)
-            }),
+            Some(message) => {
+                self.asked_for = self.asked_for.saturating_sub(1);
+                message.map(Some).map_err(|error| {
+                    self.link.doubt();
+                    LogError::engine(error)
+                })
+            }
             None => {
-                self.pull = None;
-                self.check().await?;
+                // Ended before it was complete: nothing came for a while, or nobody is there to answer.
+                (self.pull, self.must_check) = (None, self.asked_for > 0);
                 Ok(None)
             }
         }
     }
 
-    /// Checks that the servers still have the consumer: a request for messages of one they do not have is not answered at all.
+    /// Asks for more messages, in a task: a request that was sent and forgotten would get messages that nobody reads.
+    async fn ask_for_more(&mut self) -> Result<Pull, LogError> {
+        let asking = self.asking.get_or_insert_with(|| {
+            let (consumer, count) = (self.consumer.clone(), PULL.min(self.max_events));
+            self.asked_for = count;
+            tokio::spawn(async move { consumer.batch().max_messages(count).expires(PULL_FOR).messages().await })
+        });
+        let asked = asking.await;
+        self.asking = None;
+        asked.map_err(LogError::engine)?.map_err(LogError::engine)
+    }
+
+    /// Checks that the servers still have the consumer: a request for messages of one they do not have is not answered at all. Dropping
+    /// the future leaves the check to be done.
     async fn check(&mut self) -> Result<(), LogError> {
         let info = match self.consumer.get_info().await {
             Ok(info) if *self.link.epoch().await? == *self.epoch => info,
@@ -287,19 +362,15 @@ impl ConsumerStream {
                 return Err(LogError::engine(error));
             }
         };
-        self.acknowledged = self.acknowledged.max(acknowledged(&self.epoch, &info, None));
+        self.acknowledged = self.acknowledged.max(acknowledged(&self.epoch, &info));
         self.asked_at = Some(Instant::now());
+        self.must_check = false;
         Ok(())
     }
 
     /// Returns whether a batch has room for more than what is ready.
-    fn has_room(&self) -> bool {
-        let (mut events, mut bytes) = (0, 0);
-        for held in &self.ready {
-            events += held.record.event_count as usize;
-            bytes += held.record.message.len();
-        }
-        events < self.max_events && bytes < BATCH_BYTES
+    const fn has_room(&self) -> bool {
+        self.ready_events < self.max_events && self.ready_bytes < BATCH_BYTES
     }
 
     /// Returns the next batch of what has to be read again, if anything has.
@@ -307,17 +378,25 @@ impl ConsumerStream {
         while let Some(catching_up) = &mut self.catching_up {
             match catching_up.pages.recv().await.transpose()? {
                 Some((_, page)) if page.records.is_empty() => {}
-                Some((after, page)) => {
-                    self.last_id += 1;
-                    // There is nothing to tell the servers, but the window counts it.
-                    self.held.insert(self.last_id, Vec::new());
-                    let (batch_id, acknowledged) = (self.last_id, self.acknowledged);
-                    return Ok(Some(Batch { batch_id, records: page.records, delivery_count: 1, after, acknowledged }));
-                }
-                None => self.catching_up = None,
+                Some((after, page)) => return Ok(Some(self.unheld(page.records, after, Position::START))),
+                None if catching_up.is_complete() => self.catching_up = None,
+                None => return Err(LogError::Closed),
             }
         }
-        Ok(None)
+        if !self.announces {
+            return Ok(None);
+        }
+        self.ask().await;
+        self.announces = false;
+        // Everything that was handed out before this stream began is with the reader now.
+        Ok(Some(self.unheld(Vec::new(), self.acknowledged, self.acknowledged)))
+    }
+
+    /// Returns a batch of which there is nothing to tell the servers; the window counts it all the same.
+    fn unheld(&mut self, records: Vec<LogRecord>, after: Position, acknowledged: Position) -> Batch {
+        self.last_id += 1;
+        self.held.insert(self.last_id, Vec::new());
+        Batch { batch_id: self.last_id, records, delivery_count: 1, after, acknowledged }
     }
 
     /// Takes the next batch out of what is ready.
@@ -334,6 +413,8 @@ impl ConsumerStream {
             }
             let Some(Held { record, acker, deliveries: count, .. }) = self.ready.pop_front() else { break };
             deliveries = deliveries.max(count);
+            self.ready_events -= record.event_count as usize;
+            self.ready_bytes -= record.message.len();
             records.push(record);
             ackers.push(acker);
         }
@@ -348,16 +429,17 @@ impl ConsumerStream {
         if self.asked_at.is_some_and(|at| at.elapsed() < KNOWN_FOR) {
             return;
         }
+        self.asked_at = Some(Instant::now());
         // It is no more than a hint: what is not known now comes with a later batch.
-        if let Ok(info) = self.consumer.get_info().await {
-            self.acknowledged = self.acknowledged.max(acknowledged(&self.epoch, &info, None));
-            self.asked_at = Some(Instant::now());
+        if let Ok(Ok(info)) = tokio::time::timeout(ASK_FOR, self.consumer.get_info()).await {
+            self.acknowledged = self.acknowledged.max(acknowledged(&self.epoch, &info));
         }
     }
 
     /// Gives back what is ready, when the reader is too slow to take it: somebody else may have it.
     fn give_back(&mut self) {
         let ready = self.ready.drain(..).map(|held| held.acker).collect();
+        (self.ready_events, self.ready_bytes) = (0, 0);
         release(ready, AckKind::Nak(None), self.pull.take(), Arc::clone(&self.link));
     }
 
@@ -380,23 +462,24 @@ fn after_of(epoch: &Epoch, records: &[LogRecord]) -> Position {
     if first <= epoch.sequence(1) { Position::START } else { Position::end_of(first - 1) }
 }
 
-/// Returns up to where a consumer has acknowledged everything; `end`, asked before `info`, when nothing is left of it.
-fn acknowledged(epoch: &Epoch, info: &Info, end: Option<u64>) -> Position {
-    let idle = info.num_pending == 0 && info.num_ack_pending == 0;
-    epoch.end_of(info.ack_floor.stream_sequence.max(end.filter(|_| idle).unwrap_or_default()))
+/// Returns up to where a consumer has acknowledged everything.
+const fn acknowledged(epoch: &Epoch, info: &Info) -> Position {
+    epoch.end_of(info.ack_floor.stream_sequence)
 }
 
 #[async_trait]
 impl Consumer for ConsumerStream {
     async fn next(&mut self) -> Result<Batch, LogError> {
         if self.held.len() >= WINDOW {
-            if let Some(oldest) = self.ready.front() {
-                tokio::time::sleep_until(oldest.since + self.link.settings().ack_wait / 2).await;
-            } else {
-                tokio::time::sleep(self.link.settings().ack_wait / 2).await;
-            }
-            self.give_back();
             // An acknowledgement comes through another method, for which this one is dropped.
+            let oldest = self.ready.front().map_or_else(Instant::now, |oldest| oldest.since);
+            tokio::select! {
+                () = tokio::time::sleep_until(oldest + self.link.settings().ack_wait / 2) => self.give_back(),
+                _ = self.connections.changed() => (self.pull, self.must_check) = (None, true),
+            }
+            if self.must_check {
+                self.check().await?;
+            }
             std::future::pending::<()>().await;
         }
         if let Some(batch) = self.catch_up().await? {
@@ -467,10 +550,10 @@ pub(super) async fn states(
     name: Option<&str>,
 ) -> Result<Vec<ConsumerState>, LogError> {
     let epoch = link.epoch().await?;
-    let end = link.extent().await?.last;
+    let end = link.extent(&epoch).await?.last;
     let stream = link.stream().await?;
     let infos: Vec<Info> = match name {
-        Some(name) => stream.consumer_info(durable_name(organization, name)).await.ok().into_iter().collect(),
+        Some(name) => info(link, &durable_name(&epoch, organization, name)).await?.into_iter().collect(),
         None => stream.consumers().take(MAX_CONSUMERS * 2).try_collect().await.map_err(LogError::engine)?,
     };
     let mut states = Vec::new();
@@ -489,7 +572,16 @@ pub(super) async fn states(
 async fn state(link: &Link, epoch: &Epoch, info: &Info, described: Described, end: u64) -> Result<ConsumerState, LogError> {
     let handed_out = info.num_ack_pending as u64;
     let lag_records = info.num_pending + handed_out;
-    let oldest = if lag_records == 0 { None } else { link.get(info.ack_floor.stream_sequence + 1).await? };
+    let floor = info.ack_floor.stream_sequence;
+    // Of the stream's leader: the consumer's own count may be of a server that lags behind.
+    let oldest = if lag_records == 0 && floor >= end {
+        None
+    } else {
+        let subject = epoch.records_of(described.organization.as_ref());
+        link.get_next(&subject, floor + 1).await?.filter(|message| message.sequence <= end)
+    };
+    let nothing_left = oldest.is_none() && lag_records == 0;
+    let acknowledged = epoch.end_of(if nothing_left { floor.max(end) } else { floor });
     let oldest = oldest.and_then(|message| {
         let millis = i64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).ok()?;
         Timestamp::from_millis(millis).ok()
@@ -497,7 +589,7 @@ async fn state(link: &Link, epoch: &Epoch, info: &Info, described: Described, en
     Ok(ConsumerState {
         name: described.consumer,
         organization: described.organization,
-        acknowledged: acknowledged(epoch, info, Some(end)),
+        acknowledged,
         end: epoch.end_of(end),
         lag_records,
         handed_out,
@@ -534,8 +626,10 @@ mod tests {
     #[test]
     fn names_on_the_servers_have_no_dots_and_differ_by_organization() {
         let (acme, other) = ("acme".parse().unwrap(), "other".parse().unwrap());
-        assert_eq!(durable_name(None, "conversation.store"), "conversation~store");
-        assert_ne!(durable_name(Some(&acme), "x"), durable_name(Some(&other), "x"));
-        assert_ne!(durable_name(Some(&acme), "x"), durable_name(None, "x"));
+        let (first, second) = (Epoch::new("COLLOQUY", 1, 0), Epoch::new("COLLOQUY", 2, 100));
+        assert_eq!(durable_name(&first, None, "conversation.store"), "conversation~store@1");
+        assert_ne!(durable_name(&first, None, "x"), durable_name(&second, None, "x"));
+        assert_ne!(durable_name(&first, Some(&acme), "x"), durable_name(&first, Some(&other), "x"));
+        assert_ne!(durable_name(&first, Some(&acme), "x"), durable_name(&first, None, "x"));
     }
 }

@@ -3,15 +3,15 @@
 //! A message cannot be changed. One that carries other conversations too is published again without the erased one, and removed:
 //! what remains of it then stands further back in the log, and readers that have it already take it for a repeat.
 
-use bytes::Bytes;
-use colloquy_events::Record;
+use std::collections::HashSet;
+
 use colloquy_types::{Clock, ConversationId, EventId, OrganizationId, Timestamp};
 
 use super::frame::Frame;
 use super::link::{Epoch, Kind, Link};
+use super::raw::RawRecord;
 use super::{load, upkeep, writer};
-use crate::log::prepare::{Encoding, prepare};
-use crate::log::{LogError, NewRecord};
+use crate::log::LogError;
 
 /// Erases a conversation; returns how many events were removed.
 ///
@@ -26,66 +26,81 @@ pub(super) async fn erase(
     let epoch = link.epoch().await?;
     link.index().note_erasure(organization, conversation, clock.now()).await?;
     // From here on no replica publishes events of it, but for those that are on their way and find the note afterwards.
-    upkeep::complete(link, &epoch, link.extent().await?.last).await?;
-    sweep_out(link, &epoch, organization, conversation, clock.now()).await
+    let last = link.extent(&epoch).await?.last;
+    let found = upkeep::complete(link, &epoch, last, clock.now()).await?;
+    let found = found.get(&(organization.clone(), conversation)).copied().unwrap_or_default();
+    Ok(found + sweep_out(link, &epoch, organization.clone(), conversation, clock.now()).await?)
 }
 
-/// Removes every record, or what it has of the conversation, that the index knows of.
+/// Removes every record, or what it has of the conversation, that the index knows of; returns how many events that were.
 ///
 /// # Errors
 /// When the servers or the database do not answer.
 pub(super) async fn sweep_out(
     link: &Link,
     epoch: &Epoch,
-    organization: &OrganizationId,
+    organization: OrganizationId,
     conversation: ConversationId,
     now: Timestamp,
 ) -> Result<u64, LogError> {
-    let mut removed = std::collections::HashSet::new();
-    let mut parts = Vec::new();
-    for sequence in link.index().places(organization, conversation, epoch.offset).await? {
-        let Some(in_stream) = epoch.in_stream(sequence) else { continue };
-        let Some(message) = link.get(in_stream).await? else { continue };
-        if epoch.kind(&message.subject) == Kind::Part {
-            // Its record is read from it first.
-            parts.push(in_stream);
-            continue;
+    let mut removed = HashSet::new();
+    // Records that are published again may carry what was erased meanwhile.
+    let mut left = vec![conversation];
+    while let Some(erased) = left.pop() {
+        let mut parts = Vec::new();
+        for sequence in link.index().places(&organization, erased, epoch.offset).await? {
+            let Some(in_stream) = epoch.in_stream(sequence) else { continue };
+            if let Some(message) = link.get(in_stream).await? {
+                if epoch.kind(&message.subject) == Kind::Part {
+                    // Its record is read from it first.
+                    parts.push(in_stream);
+                    continue;
+                }
+                let frame = load::frame(link, message.payload).await?;
+                let (gone, again) = keep_others(link, epoch, frame, &organization, sequence, now).await?;
+                removed.extend(gone.into_iter().filter(|(id, _)| *id == conversation).map(|(_, event)| event));
+                left.extend(again);
+                link.delete(in_stream).await?;
+            }
+            link.index().forget_records(sequence - 1, sequence).await?;
         }
-        if let Some(frame) = load::whole(link, Frame::read(message.payload)?).await? {
-            removed.extend(keep_others(link, epoch, frame, sequence, conversation, now).await?);
+        for part in parts {
+            link.delete(part).await?;
+            let sequence = epoch.sequence(part);
+            link.index().forget_records(sequence - 1, sequence).await?;
         }
-        link.delete(in_stream).await?;
     }
-    for part in parts {
-        link.delete(part).await?;
-    }
-    link.index().forget(organization, conversation).await?;
     Ok(removed.len() as u64)
 }
 
-/// Publishes a record again without a conversation, when it has others; returns the events that are left out.
+type Gone = Vec<(ConversationId, EventId)>;
+
+/// Publishes a record again without what is erased, when anything is left of it; returns what is left out, and what was erased of it
+/// in this very moment.
 async fn keep_others(
     link: &Link,
     epoch: &Epoch,
-    frame: Frame,
+    frame: Option<Frame>,
+    organization: &OrganizationId,
     sequence: u64,
-    conversation: ConversationId,
     now: Timestamp,
-) -> Result<Vec<EventId>, LogError> {
-    let record = frame.into_record(sequence)?;
-    let readable = record.to_record();
-    let damaged = |_| LogError::Store(colloquy_storage::StoreError::Corrupt(format!("record {sequence}")));
-    let mut record: Record = readable.map_err(damaged)?;
-    let (erased, kept): (Vec<_>, Vec<_>) =
-        std::mem::take(&mut record.events).into_iter().partition(|event| event.conversation_id == conversation);
-    if !kept.is_empty() {
-        record.events = kept;
-        // When it was received is part of the record and stays; `now` only tells that this is another message.
-        let variant = format!("~{sequence}~{}", now.as_millis());
-        for rest in prepare(vec![NewRecord { record, raw_body: Bytes::new() }], Encoding::Message).await? {
-            let published = writer::publish(link, epoch, &rest, &variant).await?;
-            link.index().insert(&writer::rows(epoch, &rest, &published)).await?;
-        }
-    }
-    Ok(erased.into_iter().map(|event| event.event_id).collect())
+) -> Result<(Gone, Vec<ConversationId>), LogError> {
+    let Some(frame) = frame else { return Ok((Vec::new(), Vec::new())) };
+    let raw = RawRecord::of(&frame.into_record(sequence)?)?;
+    let keys = raw.keys()?;
+    let conversations = || keys.iter().map(|key| (organization.clone(), key.conversation_id)).collect::<HashSet<_>>();
+    let erased = async || -> Result<HashSet<ConversationId>, LogError> {
+        Ok(link.index().erased_among(conversations()).await?.into_iter().map(|(_, id)| id).collect())
+    };
+    let before = erased().await?;
+    let gone = keys.iter().filter(|key| before.contains(&key.conversation_id));
+    let gone = gone.map(|key| (key.conversation_id, key.event_id)).collect();
+    let Some(rest) = raw.keeping(organization, &keys, |key| !before.contains(&key.conversation_id)) else {
+        return Ok((gone, Vec::new()));
+    };
+    // `now` only tells that this is another message.
+    let variant = format!("~{sequence}~{}", now.as_millis());
+    let published = writer::publish(link, epoch, &rest, &variant).await?;
+    link.index().insert(&writer::rows(epoch, &rest, &published)).await?;
+    Ok((gone, erased().await?.difference(&before).copied().collect()))
 }

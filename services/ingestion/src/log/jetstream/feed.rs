@@ -18,6 +18,8 @@ use crate::log::{LogError, LogRecord};
 
 /// How soon the subscription is made again after it broke.
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
+/// After how long without a record it is asked whether the stream is still the same.
+const DOUBT_AFTER: Duration = Duration::from_secs(5);
 /// What a record occupies beside its message.
 const OVERHEAD: usize = size_of::<LogRecord>();
 
@@ -120,10 +122,9 @@ async fn follow(feed: Weak<Feed>, link: Arc<Link>) {
 
 /// Follows the stream from its present end until something breaks.
 async fn subscribe(feed: &Weak<Feed>, link: &Link) -> Result<(), LogError> {
-    let epoch = link.epoch().await?;
     let mut connections = link.connections();
-    connections.mark_unchanged();
-    let last = link.extent().await?.last;
+    let epoch = link.epoch().await?;
+    let last = link.extent(&epoch).await?.last;
     let config = OrderedConfig {
         deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: last + 1 },
         filter_subject: epoch.records_of(None),
@@ -135,15 +136,27 @@ async fn subscribe(feed: &Weak<Feed>, link: &Link) -> Result<(), LogError> {
         Some(feed) => feed.begin_at(&epoch, last),
         None => return Ok(()),
     }
+    let mut seen = last;
     loop {
         let message = tokio::select! {
             message = messages.next() => message,
             // The stream may be another one on another connection.
             _ = connections.changed() => return Ok(()),
+            () = tokio::time::sleep(DOUBT_AFTER) => {
+                if *link.epoch().await? != *epoch {
+                    return Ok(());
+                }
+                continue;
+            }
         };
         let Some(message) = message else { return Ok(()) };
         let message = message.map_err(LogError::engine)?;
         let in_stream = message.info().map_err(LogError::engine)?.stream_sequence;
+        // The client begins at the very first message when it has to make its consumer anew before it has seen one.
+        if in_stream <= seen {
+            continue;
+        }
+        seen = in_stream;
         let record = load::record(link, &epoch, in_stream, message.message.payload).await?;
         let Some(feed) = feed.upgrade() else { return Ok(()) };
         if let Some(record) = record {

@@ -1,7 +1,7 @@
 //! What one message of the stream holds.
 //!
 //! A record's message is kept as readers get it, compressed, so that kinds of events which this release does not know come through
-//! whole. A record too large for one message of the server is cut into parts, published before it; the record's own message then
+//! whole. What is too large for one message of the server is cut into parts, published before it; the record's own message then
 //! says where they are.
 
 use std::collections::BTreeSet;
@@ -28,9 +28,12 @@ pub(super) struct Frame {
     /// The raw body, compressed; empty when there is none.
     #[prost(bytes = "bytes", tag = "4")]
     raw_body: Bytes,
-    /// The numbers in the stream of the parts that, one after the other, are the encoded frame; it then has nothing else itself.
+    /// The numbers in the stream of the parts that, one after the other, are the message; it is then not here.
     #[prost(uint64, repeated, tag = "5")]
-    pub(super) parts: Vec<u64>,
+    pub(super) message_parts: Vec<u64>,
+    /// The same of the raw body. Readers do not need it, so it is fetched by whoever asks for it.
+    #[prost(uint64, repeated, tag = "6")]
+    pub(super) body_parts: Vec<u64>,
 }
 
 /// A piece of a record.
@@ -53,18 +56,37 @@ impl Frame {
             event_count: record.events.len() as u32,
             message: record.body.clone().into(),
             raw_body: record.raw_body.clone().into(),
-            parts: Vec::new(),
+            message_parts: Vec::new(),
+            body_parts: Vec::new(),
         }
+    }
+
+    /// Takes out what does not fit into one message of at most `limit` bytes: first the raw body, then the message too.
+    pub(super) fn take_too_much(&mut self, limit: usize) -> (Bytes, Bytes) {
+        let mut taken = (Bytes::new(), Bytes::new());
+        if self.encoded_len() > limit {
+            taken.1 = std::mem::take(&mut self.raw_body);
+        }
+        if self.encoded_len() > limit {
+            taken.0 = std::mem::take(&mut self.message);
+        }
+        taken
+    }
+
+    /// Puts the message back that was in parts.
+    pub(super) fn set_message(&mut self, message: Bytes) {
+        self.message_parts.clear();
+        self.message = message;
+    }
+
+    /// Puts the raw body back that was in parts.
+    pub(super) fn set_raw_body(&mut self, raw_body: Bytes) {
+        self.body_parts.clear();
+        self.raw_body = raw_body;
     }
 
     pub(super) fn encode_to_bytes(&self) -> Bytes {
         self.encode_to_vec().into()
-    }
-
-    /// Returns the frame that stands in the stream for one that was cut into parts.
-    pub(super) fn head(&self, parts: Vec<u64>) -> Self {
-        let (organization_id, event_count) = (self.organization_id.clone(), self.event_count);
-        Self { organization_id, event_count, message: Bytes::new(), raw_body: Bytes::new(), parts }
     }
 
     /// Reads a frame.
@@ -103,16 +125,16 @@ impl Frame {
 }
 
 impl Part {
-    /// Cuts an encoded frame into parts of at most `size` bytes each.
-    pub(super) fn cut(record: &Prepared, frame: &Bytes, size: usize) -> Vec<Self> {
+    /// Cuts bytes of a record into parts of at most `size` each.
+    pub(super) fn cut(record: &Prepared, bytes: &Bytes, size: usize) -> Vec<Self> {
         let conversations: BTreeSet<_> = record.events.iter().map(|event| event.conversation_id.0).collect();
         let conversations: Vec<Vec<u8>> = conversations.into_iter().map(|id| id.as_bytes().to_vec()).collect();
         let part = |start: usize| Self {
             organization_id: record.organization_id.to_string(),
             conversations: conversations.clone(),
-            piece: frame.slice(start..frame.len().min(start + size)),
+            piece: bytes.slice(start..bytes.len().min(start + size)),
         };
-        (0..frame.len()).step_by(size.max(1)).map(part).collect()
+        (0..bytes.len()).step_by(size.max(1)).map(part).collect()
     }
 
     /// Reads a part.

@@ -29,7 +29,10 @@ pub(super) struct Row {
 pub(super) struct EpochRow {
     pub(super) epoch: u64,
     pub(super) offset: u64,
+    /// Every record up to this number is in the index.
     pub(super) indexed_through: u64,
+    /// Numbers up to this one were given out.
+    pub(super) used_through: u64,
 }
 
 /// What is known of some events.
@@ -286,16 +289,31 @@ impl Index {
         Ok(places.into_iter().map(unsigned).collect())
     }
 
-    /// Forgets a conversation.
-    pub(super) async fn forget(&self, organization: &OrganizationId, conversation: ConversationId) -> Result<(), StoreError> {
+    /// Forgets the records of a stream after `after`, which it lost, and notes that their numbers up to `through` were given out: both
+    /// or neither.
+    pub(super) async fn note_lost(&self, epoch: u64, after: u64, through: u64) -> Result<(), StoreError> {
         on_either!(self, pool => {
-            sqlx::query("delete from log_events where organization_id = $1 and conversation_id = $2")
-                .bind(organization.as_str())
-                .bind(conversation.0)
-                .execute(pool)
+            let mut transaction = pool.begin().await?;
+            sqlx::query("update log_epochs set used_through = $2 where epoch = $1 and used_through < $2")
+                .bind(signed(epoch))
+                .bind(signed(through))
+                .execute(&mut *transaction)
                 .await?;
+            sqlx::query("delete from log_events where sequence > $1")
+                .bind(signed(after))
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
         });
         Ok(())
+    }
+
+    /// Returns something that changes with every erasure.
+    pub(super) async fn erasures(&self) -> Result<(i64, i64), StoreError> {
+        let erasures = on_either!(self, pool => {
+            sqlx::query_as("select count(*), coalesce(max(erased_at), 0) from log_erasures").fetch_one(pool).await?
+        });
+        Ok(erasures)
     }
 
     /// Forgets records after `after` up to `through`, which are no longer in the stream.
@@ -333,34 +351,38 @@ impl Index {
 
     /// Returns the latest stream there has been.
     pub(super) async fn latest_epoch(&self) -> Result<Option<EpochRow>, StoreError> {
-        let row: Option<(i64, i64, i64)> = on_either!(self, pool => {
-            sqlx::query_as("select epoch, number_offset, indexed_through from log_epochs order by epoch desc limit 1")
-                .fetch_optional(pool)
-                .await?
+        let row: Option<(i64, i64, i64, i64)> = on_either!(self, pool => {
+            sqlx::query_as(
+                "select epoch, number_offset, indexed_through, used_through from log_epochs order by epoch desc limit 1",
+            )
+            .fetch_optional(pool)
+            .await?
         });
-        Ok(row.map(|(epoch, offset, indexed)| EpochRow {
+        Ok(row.map(|(epoch, offset, indexed, used)| EpochRow {
             epoch: unsigned(epoch),
             offset: unsigned(offset),
             indexed_through: unsigned(indexed),
+            used_through: unsigned(used),
         }))
     }
 
     /// Returns a stream's numbers, adding them as `offset` when they are not there yet: whoever comes first decides for all.
     pub(super) async fn epoch(&self, epoch: u64, offset: u64) -> Result<EpochRow, StoreError> {
-        let (offset, indexed): (i64, i64) = on_either!(self, pool => {
+        let (offset, indexed, used): (i64, i64, i64) = on_either!(self, pool => {
             sqlx::query(
-                "insert into log_epochs (epoch, number_offset, indexed_through) values ($1, $2, $2) on conflict do nothing",
+                "insert into log_epochs (epoch, number_offset, indexed_through, used_through) values ($1, $2, $2, $2)
+                 on conflict do nothing",
             )
             .bind(signed(epoch))
             .bind(signed(offset))
             .execute(pool)
             .await?;
-            sqlx::query_as("select number_offset, indexed_through from log_epochs where epoch = $1")
+            sqlx::query_as("select number_offset, indexed_through, used_through from log_epochs where epoch = $1")
                 .bind(signed(epoch))
                 .fetch_one(pool)
                 .await?
         });
-        Ok(EpochRow { epoch, offset: unsigned(offset), indexed_through: unsigned(indexed) })
+        Ok(EpochRow { epoch, offset: unsigned(offset), indexed_through: unsigned(indexed), used_through: unsigned(used) })
     }
 
     /// Notes that every record of a stream up to `through` is in the index.

@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use async_nats::connection::State;
@@ -17,6 +17,7 @@ use async_nats::jetstream::{Context, ErrorCode};
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
 use bytes::Bytes;
 use colloquy_types::{OrganizationId, Position};
+use futures::future::join_all;
 use percent_encoding::percent_decode_str;
 use tokio::sync::{Mutex, watch};
 use url::Url;
@@ -36,6 +37,8 @@ const GAP: u64 = 1_000_000;
 const PARTITIONS: u32 = 256;
 /// A stream that lost more of its end than this is not mended by itself.
 const MOST_LOST: u64 = 5_000_000;
+/// What a stream's description says before its offset.
+const DESCRIPTION: &str = "Colloquy's event log; numbers begin after ";
 /// How many placeholders are published at a time.
 const PLACEHOLDERS: u64 = 1_000;
 
@@ -46,7 +49,7 @@ pub(super) enum Kind {
     Record,
     /// A piece of one.
     Part,
-    /// Nothing: its number must not be given out again.
+    /// Nothing: its number must not be given out again. Or somebody else's, who has no business here.
     Placeholder,
 }
 
@@ -100,12 +103,22 @@ impl Epoch {
         format!("{}.skip", self.prefix)
     }
 
+    /// Returns everything that is published in this epoch.
+    fn subjects(&self) -> String {
+        format!("{}.>", self.prefix)
+    }
+
+    /// Tells whether a message is of this epoch.
+    pub(super) fn has(&self, subject: &str) -> bool {
+        subject.strip_prefix(&self.prefix).is_some_and(|rest| rest.starts_with('.'))
+    }
+
     /// Tells what a message is.
     pub(super) fn kind(&self, subject: &str) -> Kind {
         match subject.strip_prefix(&self.prefix) {
             Some(".part") => Kind::Part,
-            Some(".skip") => Kind::Placeholder,
-            _ => Kind::Record,
+            Some(rest) if rest.starts_with(".r.") => Kind::Record,
+            _ => Kind::Placeholder,
         }
     }
 }
@@ -138,7 +151,8 @@ pub(super) struct Link {
     /// The connection on which the stream was last looked at.
     looked_on: AtomicU64,
     doubtful: AtomicBool,
-    looking: Mutex<()>,
+    /// One looks at a time; what the last one failed with counts for all who waited for it.
+    looking: Mutex<Option<(Instant, String)>>,
 }
 
 impl From<async_nats::jetstream::context::PublishError> for LogError {
@@ -169,7 +183,7 @@ impl Link {
             trouble,
             looked_on: AtomicU64::new(0),
             doubtful: AtomicBool::new(true),
-            looking: Mutex::new(()),
+            looking: Mutex::new(None),
         });
         let deadline = tokio::time::Instant::now() + patience;
         let mut told = String::new();
@@ -196,9 +210,15 @@ impl Link {
         if self.is_sure() {
             return Ok(self.known_epoch());
         }
-        let _looking = self.looking.lock().await;
+        let began = Instant::now();
+        let mut looking = self.looking.lock().await;
+        if let Some((at, error)) = &*looking
+            && *at > began
+        {
+            return Err(LogError::engine(error));
+        }
         if !self.is_sure() {
-            let connection = *self.connections.borrow();
+            let connection = self.connection();
             self.doubtful.store(false, Ordering::SeqCst);
             match self.look().await {
                 Ok(epoch) => {
@@ -207,6 +227,7 @@ impl Link {
                 }
                 Err(error) => {
                     self.doubt();
+                    *looking = Some((Instant::now(), error.to_string()));
                     return Err(error);
                 }
             }
@@ -219,7 +240,12 @@ impl Link {
     }
 
     fn is_sure(&self) -> bool {
-        !self.doubtful.load(Ordering::SeqCst) && self.looked_on.load(Ordering::SeqCst) == *self.connections.borrow()
+        !self.doubtful.load(Ordering::SeqCst) && self.looked_on.load(Ordering::SeqCst) == self.connection()
+    }
+
+    /// Returns the number of the present connection. The client counts it before it says that it is connected.
+    fn connection(&self) -> u64 {
+        self.client.statistics().connects.load(Ordering::SeqCst)
     }
 
     /// Notes that something went wrong that another stream would explain.
@@ -227,9 +253,11 @@ impl Link {
         self.doubtful.store(true, Ordering::SeqCst);
     }
 
-    /// Returns how often there was a new connection, as it changes.
+    /// Returns how often there was a new connection, as it changes from now on.
     pub(super) fn connections(&self) -> watch::Receiver<u64> {
-        self.connections.clone()
+        let mut connections = self.connections.clone();
+        connections.mark_unchanged();
+        connections
     }
 
     /// Returns how large a message's payload may be.
@@ -254,15 +282,19 @@ impl Link {
         self.context.get_stream_no_info(&self.settings.stream).await.map_err(LogError::engine)
     }
 
-    /// Returns where the stream begins and ends.
+    /// Returns where the stream of `epoch` begins and ends.
     ///
     /// # Errors
-    /// When the servers do not answer.
-    pub(super) async fn extent(&self) -> Result<Extent, LogError> {
+    /// When the servers do not answer, or the stream is another one by now.
+    pub(super) async fn extent(&self, epoch: &Epoch) -> Result<Extent, LogError> {
         let stream = self.context.get_stream(&self.settings.stream).await.map_err(|error| {
             self.doubt();
             LogError::engine(error)
         })?;
+        if !stream.cached_info().config.subjects.contains(&epoch.subjects()) {
+            self.doubt();
+            return Err(LogError::engine("the stream is another one"));
+        }
         let state = &stream.cached_info().state;
         Ok(Extent { first: state.first_sequence, last: state.last_sequence, consumers: state.consumer_count })
     }
@@ -283,6 +315,22 @@ impl Link {
     pub(super) async fn get(&self, in_stream: u64) -> Result<Option<StreamMessage>, LogError> {
         use async_nats::jetstream::stream::RawMessageErrorKind;
         match self.stream().await?.get_raw_message(in_stream).await {
+            Ok(message) => Ok(Some(message)),
+            Err(error) => match error.kind() {
+                RawMessageErrorKind::NoMessageFound => Ok(None),
+                RawMessageErrorKind::JetStream(cause) if cause.error_code() == ErrorCode::NO_MESSAGE_FOUND => Ok(None),
+                _ => Err(LogError::engine(error)),
+            },
+        }
+    }
+
+    /// Returns the first message of `subject`, which may have wildcards, that has this number or a higher one.
+    ///
+    /// # Errors
+    /// When the servers do not answer.
+    pub(super) async fn get_next(&self, subject: &str, in_stream: u64) -> Result<Option<StreamMessage>, LogError> {
+        use async_nats::jetstream::stream::RawMessageErrorKind;
+        match self.stream().await?.get_first_raw_message_by_subject(subject, in_stream).await {
             Ok(message) => Ok(Some(message)),
             Err(error) => match error.kind() {
                 RawMessageErrorKind::NoMessageFound => Ok(None),
@@ -321,12 +369,14 @@ impl Link {
     async fn look(&self) -> Result<Epoch, LogError> {
         let name = &self.settings.stream;
         for _ in 0..5 {
+            // Before the stream is asked: what is published meanwhile is no loss.
+            let (_, highest) = self.index.extent().await?;
             match self.context.get_stream(name).await {
                 Ok(stream) => {
                     let info = stream.cached_info().clone();
                     let epoch = self.epoch_of(&info).await?;
                     self.configure(&info).await?;
-                    self.mend(&epoch, info.state.last_sequence).await?;
+                    self.mend(&epoch, info.state.last_sequence, highest).await?;
                     return Ok(epoch);
                 }
                 Err(error) => match error.kind() {
@@ -350,8 +400,9 @@ impl Link {
         let Some(number) = number else {
             return Err(LogError::engine(format!("the stream '{name}' is not Colloquy's: choose another name (log-stream)")));
         };
-        // A stream the database has never heard of: the database is new, and so are the views that stand in it.
-        let row = self.index.epoch(number, 0).await?;
+        // The stream knows its offset too: the database may have been lost alone.
+        let described = info.config.description.as_deref().and_then(|text| text.strip_prefix(DESCRIPTION)?.parse().ok());
+        let row = self.index.epoch(number, described.unwrap_or_default()).await?;
         Ok(Epoch::new(name, number, row.offset))
     }
 
@@ -361,17 +412,17 @@ impl Link {
             None => (1, 0),
             Some(latest) => {
                 let (_, highest) = self.index.extent().await?;
-                (latest.epoch + 1, highest.max(latest.indexed_through).max(latest.offset) + GAP)
+                (latest.epoch + 1, highest.max(latest.indexed_through).max(latest.used_through).max(latest.offset) + GAP)
             }
         };
-        self.index.epoch(number, offset).await?;
+        let offset = self.index.epoch(number, offset).await?.offset;
         if number > 1 {
             tracing::error!(
                 "the stream '{}' is gone and is made anew: what no reader had read of it is lost",
                 self.settings.stream
             );
         }
-        match self.context.create_stream(self.config(number)).await {
+        match self.context.create_stream(self.config(number, offset)).await {
             Ok(_) => Ok(()),
             Err(error) => {
                 // Another replica may have been quicker; then it is there now.
@@ -384,11 +435,11 @@ impl Link {
         }
     }
 
-    fn config(&self, number: u64) -> Config {
+    fn config(&self, number: u64, offset: u64) -> Config {
         let JetStreamSettings { stream, replicas, max_age, max_bytes, .. } = &self.settings;
         Config {
             name: stream.clone(),
-            description: Some("Colloquy's event log".to_owned()),
+            description: Some(format!("{DESCRIPTION}{offset}")),
             subjects: vec![format!("{stream}.{number}.>")],
             retention: RetentionPolicy::Limits,
             discard: DiscardPolicy::Old,
@@ -408,7 +459,7 @@ impl Link {
 
     /// Brings the stream's settings up to ours.
     async fn configure(&self, info: &Info) -> Result<(), LogError> {
-        let wanted = self.config(0);
+        let wanted = self.config(0, 0);
         let is = &info.config;
         if (is.num_replicas, is.max_age, is.max_bytes) != (wanted.num_replicas, wanted.max_age, wanted.max_bytes) {
             let (num_replicas, max_age, max_bytes) = (wanted.num_replicas, wanted.max_age, wanted.max_bytes);
@@ -421,9 +472,11 @@ impl Link {
 
     /// A server that lost power may have lost the end of its stream: numbers that were given out would be given out again, and
     /// readers would take new records for ones they have. So what is lost is forgotten, and its numbers are used up.
-    async fn mend(&self, epoch: &Epoch, last: u64) -> Result<(), LogError> {
-        let (_, highest) = self.index.extent().await?;
-        let lost = highest.saturating_sub(epoch.sequence(last));
+    async fn mend(&self, epoch: &Epoch, last: u64, highest: u64) -> Result<(), LogError> {
+        let last = epoch.sequence(last);
+        let row = self.index.epoch(epoch.number, epoch.offset).await?;
+        let highest = highest.max(row.used_through).max(row.indexed_through);
+        let lost = highest.saturating_sub(last);
         if lost == 0 {
             return Ok(());
         }
@@ -431,17 +484,17 @@ impl Link {
             return Err(LogError::engine(format!("the stream lost its last {lost} records: restore it, or remove it")));
         }
         tracing::error!("the stream lost its last {lost} records, which its servers had acknowledged");
-        self.index.forget_records(epoch.sequence(last), highest).await?;
+        self.index.note_lost(epoch.number, last, highest).await?;
         let mut left = lost;
         while left > 0 {
             let some = left.min(PLACEHOLDERS);
             let mut sent = Vec::new();
             for _ in 0..some {
                 let id = Uuid::new_v4().simple().to_string();
-                sent.push(self.publish(epoch.placeholders(), &id, Bytes::new()).await?);
+                sent.push(self.publish(epoch.placeholders(), &id, Bytes::new()).await?.into_future());
             }
-            for ack in sent {
-                ack.await?;
+            for ack in join_all(sent).await {
+                ack?;
             }
             left -= some;
         }
@@ -460,11 +513,16 @@ async fn connect(
     troubled: watch::Sender<String>,
 ) -> anyhow::Result<Client> {
     let mut options = ConnectOptions::new();
-    let mut servers = Vec::new();
+    let (mut servers, mut known) = (Vec::new(), None);
     for server in &settings.servers {
         let mut address = Url::parse(server).context("log-url")?;
         let said = |text: &str| percent_decode_str(text).decode_utf8().map(std::borrow::Cow::into_owned);
         // The client has one identity for all servers, and does not look for it in their addresses.
+        let identity = (address.username().to_owned(), address.password().map(str::to_owned));
+        anyhow::ensure!(
+            *known.get_or_insert_with(|| identity.clone()) == identity,
+            "log-url: the same user and password, or token, must stand in every address"
+        );
         options = match (address.username(), address.password()) {
             ("", _) => options,
             (token, None) => options.token(said(token).context("log-url: the token")?),
@@ -524,5 +582,7 @@ mod tests {
         assert_eq!(epoch.kind("COLLOQUY.2.part"), Kind::Part);
         assert_eq!(epoch.kind(&epoch.records_of(Some(&"acme".parse().unwrap()))), Kind::Record);
         assert_eq!(epoch.records_of(None), "COLLOQUY.2.r.*");
+        assert_eq!(epoch.kind("COLLOQUY.2.whatever"), Kind::Placeholder);
+        assert!(epoch.has("COLLOQUY.2.part") && !epoch.has("COLLOQUY.21.part") && !epoch.has("COLLOQUY.1.r.000"));
     }
 }

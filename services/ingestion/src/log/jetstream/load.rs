@@ -7,20 +7,38 @@ use super::frame::{Frame, Part};
 use super::link::{Epoch, Link};
 use crate::log::{LogError, LogRecord};
 
-/// Puts a frame together that was cut into parts; `None` when a part is no longer there, as after an erasure.
+/// Reads a frame whose message may be in parts; `None` when a part is no longer there, as after an erasure.
 ///
 /// # Errors
 /// When the servers do not answer, or something is damaged.
-pub(super) async fn whole(link: &Link, frame: Frame) -> Result<Option<Frame>, LogError> {
-    if frame.parts.is_empty() {
-        return Ok(Some(frame));
+pub(super) async fn frame(link: &Link, payload: Bytes) -> Result<Option<Frame>, LogError> {
+    let mut frame = Frame::read(payload)?;
+    if !frame.message_parts.is_empty() {
+        let Some(message) = parts(link, &frame.message_parts).await? else { return Ok(None) };
+        frame.set_message(message);
     }
+    Ok(Some(frame))
+}
+
+/// Returns the raw body of a frame; `None` when it has none, or no longer.
+///
+/// # Errors
+/// When the servers do not answer, or something is damaged.
+pub(super) async fn raw_body(link: &Link, mut frame: Frame) -> Result<Option<Bytes>, LogError> {
+    if !frame.body_parts.is_empty() {
+        let Some(raw_body) = parts(link, &frame.body_parts).await? else { return Ok(None) };
+        frame.set_raw_body(raw_body);
+    }
+    Ok(frame.raw_body()?)
+}
+
+async fn parts(link: &Link, numbers: &[u64]) -> Result<Option<Bytes>, LogError> {
     let mut bytes = BytesMut::new();
-    for number in frame.parts {
-        let Some(message) = link.get(number).await? else { return Ok(None) };
+    for number in numbers {
+        let Some(message) = link.get(*number).await? else { return Ok(None) };
         bytes.extend_from_slice(&Part::read(message.payload)?.piece);
     }
-    Ok(Some(Frame::read(bytes.freeze())?))
+    Ok(Some(bytes.freeze()))
 }
 
 /// Returns the record of a message; `None` when it is no longer whole.
@@ -30,7 +48,7 @@ pub(super) async fn whole(link: &Link, frame: Frame) -> Result<Option<Frame>, Lo
 pub(super) async fn record(link: &Link, epoch: &Epoch, in_stream: u64, payload: Bytes) -> Result<Option<LogRecord>, LogError> {
     let sequence = epoch.sequence(in_stream);
     let read = async {
-        let Some(frame) = whole(link, Frame::read(payload)?).await? else { return Ok(None) };
+        let Some(frame) = frame(link, payload).await? else { return Ok(None) };
         Ok(Some(frame.into_record(sequence)?))
     };
     match read.await {

@@ -2,7 +2,7 @@
 //! number of replicas of ingestion work on it at once.
 //!
 //! - `link`: the connection, and the stream with its epochs.
-//! - `frame`, `load`: a record as a message, and back.
+//! - `frame`, `load`, `raw`: a record as a message, and back.
 //! - `writer`: publishing, with repeats left out.
 //! - `index`, `upkeep`: which events are where, and keeping that true.
 //! - `consumer`: durable consumers. `reader`, `feed`: reading by position, and following.
@@ -15,6 +15,7 @@ mod frame;
 mod index;
 mod link;
 mod load;
+mod raw;
 mod reader;
 mod settings;
 #[cfg(test)]
@@ -36,7 +37,6 @@ use self::feed::Feed;
 use self::frame::Frame;
 use self::index::Index;
 use self::link::{Kind, Link};
-use self::reader::Cursors;
 use super::prepare::{Encoding, prepare};
 use super::queue::Queue;
 use super::{Appended, Consumer, ConsumerStart, ConsumerState, EventLog, LogError, LogSettings, NewRecord, Page, ReadRequest};
@@ -61,10 +61,10 @@ pub(super) async fn open(
     let link = Link::open(jetstream, Index::of(database), PATIENCE).await?;
     let (queue, waiting) = Queue::new(settings);
     let writing = writer::run(Arc::clone(&link), Arc::clone(&clock), waiting, stop.clone());
-    let keeping = upkeep::run(Arc::clone(&link), Arc::clone(&clock), stop.clone());
+    let feed = Feed::new(settings.recent_bytes);
+    let keeping = upkeep::run(Arc::clone(&link), Arc::clone(&feed), Arc::clone(&clock), stop.clone());
     let tasks = vec![Task::new("event log writer", writing), Task::new("event log index", keeping)];
-    let log = JetStreamLog { link, queue, clock, stop, feed: Feed::new(settings.recent_bytes), cursors: Cursors::default() };
-    Ok((Arc::new(log), tasks))
+    Ok((Arc::new(JetStreamLog { link, queue, clock, stop, feed }), tasks))
 }
 
 struct JetStreamLog {
@@ -73,7 +73,6 @@ struct JetStreamLog {
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
     feed: Arc<Feed>,
-    cursors: Cursors,
 }
 
 #[async_trait]
@@ -84,7 +83,7 @@ impl EventLog for JetStreamLog {
     }
 
     async fn read(&self, request: ReadRequest<'_>) -> Result<Page, LogError> {
-        reader::read(&self.link, &self.feed, &self.cursors, request).await
+        reader::read(&self.link, &self.feed, request).await
     }
 
     async fn consumer(&self, start: ConsumerStart) -> Result<Box<dyn Consumer>, LogError> {
@@ -103,7 +102,6 @@ impl EventLog for JetStreamLog {
         let erased = erase::erase(&self.link, &*self.clock, organization, conversation).await;
         // Also after a failure, which may have removed something all the same.
         self.feed.clear();
-        self.cursors.clear();
         erased
     }
 
@@ -118,15 +116,12 @@ impl EventLog for JetStreamLog {
         if frame.organization_id != organization.as_str() {
             return Ok(None);
         }
-        match load::whole(&self.link, frame).await? {
-            Some(frame) => Ok(frame.raw_body()?),
-            None => Ok(None),
-        }
+        load::raw_body(&self.link, frame).await
     }
 
     async fn end(&self) -> Result<Position, LogError> {
         let epoch = self.link.epoch().await?;
-        Ok(epoch.end_of(self.link.extent().await?.last))
+        Ok(epoch.end_of(self.link.extent(&epoch).await?.last))
     }
 
     async fn wait_beyond(&self, position: Position) {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Where the stream is, and how it is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct JetStreamSettings {
     /// Addresses of servers, `nats://[user:password@|token@]host:port` or `tls://…`; the client learns of others from them.
     pub servers: Vec<String>,
@@ -24,6 +24,19 @@ pub struct JetStreamSettings {
     pub ca: Option<PathBuf>,
     /// PEM files of the client's certificate and its key.
     pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+impl std::fmt::Debug for JetStreamSettings {
+    /// Passwords stand in the servers' addresses.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JetStreamSettings")
+            .field("stream", &self.stream)
+            .field("replicas", &self.replicas)
+            .field("max_age", &self.max_age)
+            .field("max_bytes", &self.max_bytes)
+            .field("ack_wait", &self.ack_wait)
+            .finish_non_exhaustive()
+    }
 }
 
 impl JetStreamSettings {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use async_nats::jetstream::context::PublishAckFuture;
 use colloquy_service::metrics;
 use colloquy_types::{Clock, ConversationId, EventId, OrganizationId, Position, RecordId};
+use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -22,6 +23,10 @@ use crate::log::{Appended, AppendedRecord, LogError};
 
 /// The event id under which parts of records stand in the index; no event has it.
 pub(super) const PART_EVENT: EventId = EventId(Uuid::from_u128(0x7061_7274));
+
+/// How many records are published before their acknowledgements are waited for. The client allows a few thousand, and then waits
+/// for room without a limit.
+const UNDER_WAY: usize = 1_000;
 
 /// Where an event is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -182,7 +187,12 @@ impl<'a> Plan<'a> {
         }
         let number = |place: usize| published.get(place).and_then(|published| published.as_ref().ok());
         let answer = |(append, records): (usize, Vec<Planned>)| {
-            if let Some(error) = failed.get(&append) {
+            // What repeats a record that could not be published is not in the log either.
+            let lacking = records.iter().flat_map(|planned| &planned.elsewhere).find_map(|place| match place {
+                Place::New(place) => published.get(*place)?.as_ref().err().map(ToString::to_string),
+                Place::Known(_) => None,
+            });
+            if let Some(error) = failed.get(&append).cloned().or(lacking) {
                 return Err(LogError::engine(error));
             }
             let mut answer = Appended::default();
@@ -222,13 +232,14 @@ enum Sending {
 
 /// Publishes records in their order; returns what became of each.
 async fn publish_all(link: &Link, epoch: &Epoch, placed: &[Placed<'_>]) -> Vec<Result<Published, LogError>> {
-    let mut sending = Vec::with_capacity(placed.len());
-    for placed in placed {
-        sending.push(send(link, epoch, placed.record(), "").await);
-    }
-    let mut published = Vec::with_capacity(sending.len());
-    for sending in sending {
-        published.push(settle(link, sending).await);
+    let mut published = Vec::with_capacity(placed.len());
+    for some in placed.chunks(UNDER_WAY) {
+        let mut sending = Vec::with_capacity(some.len());
+        for placed in some {
+            sending.push(send(link, epoch, placed.record(), "").await);
+        }
+        // All of them wait at once: each wait is bounded, and so is their sum.
+        published.extend(join_all(sending.into_iter().map(|sending| settle(link, sending))).await);
     }
     let written = published.iter().flatten().filter(|published| !published.duplicate).count();
     if written > 0 {
@@ -248,18 +259,22 @@ pub(super) async fn publish(link: &Link, epoch: &Epoch, record: &Prepared, varia
 async fn send(link: &Link, epoch: &Epoch, record: &Prepared, variant: &str) -> Sending {
     let id = RecordId::derive(&record.organization_id, record.events.iter().map(|event| event.event_id));
     let id = format!("{id}{variant}");
-    let frame = Frame::of(record);
-    let mut payload = frame.encode_to_bytes();
-    let mut parts = Vec::new();
-    if payload.len() > link.max_payload() {
+    let mut frame = Frame::of(record);
+    let (message, raw_body) = frame.take_too_much(link.max_payload());
+    for (what, bytes) in [("m", message), ("b", raw_body)] {
+        if bytes.is_empty() {
+            continue;
+        }
         // The conversations' ids stand in each part, beside its piece.
         let room = link.max_payload().saturating_sub(record.events.len() * 20).max(link.max_payload() / 4);
-        parts = match send_parts(link, epoch, &id, Part::cut(record, &payload, room)).await {
-            Ok(parts) => parts,
+        match send_parts(link, epoch, &format!("{id}/{what}"), Part::cut(record, &bytes, room)).await {
+            Ok(parts) if what == "m" => frame.message_parts = parts,
+            Ok(parts) => frame.body_parts = parts,
             Err(error) => return Sending::Failed(error),
-        };
-        payload = frame.head(parts.clone()).encode_to_bytes();
+        }
     }
+    let parts = frame.message_parts.iter().chain(&frame.body_parts).copied().collect();
+    let payload = frame.encode_to_bytes();
     match link.publish(epoch.records_of(Some(&record.organization_id)), &id, payload).await {
         Ok(ack) => Sending::Sent { ack, parts },
         Err(error) => Sending::Failed(error),
@@ -267,16 +282,14 @@ async fn send(link: &Link, epoch: &Epoch, record: &Prepared, variant: &str) -> S
 }
 
 async fn send_parts(link: &Link, epoch: &Epoch, id: &str, parts: Vec<Part>) -> Result<Vec<u64>, LogError> {
+    // A record has at most 64 MiB, so there are never many.
     let mut sent = Vec::with_capacity(parts.len());
     for (number, part) in parts.into_iter().enumerate() {
         let payload = prost::Message::encode_to_vec(&part).into();
         sent.push(link.publish(epoch.parts(), &format!("{id}/{number}"), payload).await?);
     }
-    let mut numbers = Vec::with_capacity(sent.len());
-    for ack in sent {
-        numbers.push(ack.await?.sequence);
-    }
-    Ok(numbers)
+    let acknowledged = join_all(sent.into_iter().map(IntoFuture::into_future)).await;
+    acknowledged.into_iter().map(|ack| Ok(ack?.sequence)).collect()
 }
 
 async fn settle(link: &Link, sending: Sending) -> Result<Published, LogError> {
@@ -326,7 +339,7 @@ async fn note(link: &Link, clock: &dyn Clock, epoch: &Epoch, plan: &Plan<'_>, pu
         link.index().insert(&all).await?;
         // A conversation may have been erased while its records were on their way.
         for (organization, conversation) in link.index().erased_among(conversations).await? {
-            erase::sweep_out(link, epoch, &organization, conversation, clock.now()).await?;
+            erase::sweep_out(link, epoch, organization, conversation, clock.now()).await?;
         }
         Ok::<_, LogError>(())
     };
