@@ -82,3 +82,32 @@ async fn an_erasure_finds_what_the_index_never_noted() {
         task.await.unwrap().unwrap();
     }
 }
+
+/// A server that lost power may lose what it had acknowledged, and would give the same numbers out again.
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_that_the_stream_lost_are_used_up() {
+    use crate::log::{LogSettings, NewRecord};
+    if server_url().is_none() {
+        return;
+    }
+    let (nats, folder) = (Nats::start().await, TempDir::new().unwrap());
+    let database = database(&folder).await;
+    let index = Index::of(&database);
+    let record = crate::log::conformance::a_record();
+    let lost = |sequence| super::index::Row {
+        organization: record.organization_id.clone(),
+        conversation: record.events[0].conversation_id,
+        event: record.events[0].event_id,
+        sequence,
+    };
+    drop(open(nats.url(), &database).await.unwrap());
+    index.insert(&[lost(1), lost(2), lost(3)]).await.unwrap();
+    let settings = JetStreamSettings::on(vec![nats.url()]);
+    let opened = super::open(settings, LogSettings::default(), &database, Arc::new(SystemClock), CancellationToken::new()).await;
+    let (log, tasks) = opened.unwrap();
+    let _tasks: Vec<_> =
+        tasks.into_iter().map(|task| tokio_util::task::AbortOnDropHandle::new(tokio::spawn(task.work))).collect();
+    assert_eq!(log.end().await.unwrap().sequence(), 3);
+    let appended = log.append(vec![NewRecord::from(record)]).await.unwrap();
+    assert_eq!((appended.accepted, appended.position.sequence()), (3, 4), "what was lost is taken again, under a new number");
+}

@@ -352,3 +352,28 @@ fn refuse_all(error: &LogError, appends: usize) -> Vec<Result<Appended, LogError
     tracing::warn!("{appends} appends are refused: {error}");
     (0..appends).map(|_| Err(LogError::engine(error))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::NewRecord;
+    use crate::log::prepare::{Encoding, prepare};
+
+    #[tokio::test]
+    async fn a_repeat_of_what_could_not_be_published_fails_too() {
+        let record = crate::log::conformance::a_record();
+        let mut appends = Vec::new();
+        for _ in 0..2 {
+            appends.push(prepare(vec![NewRecord::from(record.clone())], Encoding::Message).await.unwrap());
+        }
+        let epoch = Epoch::new("COLLOQUY", 1, 0);
+        let plan = Plan::of(&appends, &Known::default()).unwrap();
+        assert_eq!(plan.placed.len(), 1);
+        let answers = plan.answers(&epoch, vec![Err(LogError::engine("not now"))]);
+        assert!(answers.iter().all(Result::is_err), "{answers:?}");
+        let published = Published { in_stream: 7, duplicate: false, parts: Vec::new() };
+        let answers = Plan::of(&appends, &Known::default()).unwrap().answers(&epoch, vec![Ok(published)]);
+        let counts: Vec<_> = answers.into_iter().map(Result::unwrap).map(|one| (one.accepted, one.duplicates)).collect();
+        assert_eq!(counts, [(3, 0), (0, 3)]);
+    }
+}
