@@ -49,8 +49,10 @@ const IDEMPOTENT: &[&str] = &[
 ];
 
 /// Methods whose streams have no end of their own. A connection that is to be closed ends them; whoever reads begins again.
-const ENDLESS: &[&str] =
-    &["/colloquy.log.v1.EventLogService/Consume", "/colloquy.log.v1.EventLogService/Tail", "/grpc.health.v1.Health/Watch"];
+const ENDLESS: &[&str] = &["/colloquy.log.v1.EventLogService/Consume", "/colloquy.log.v1.EventLogService/Tail", HEALTH_WATCH];
+
+/// Comes from a library, which knows of no stop.
+const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
 
 /// One method of the contract.
 #[derive(Debug)]
@@ -95,6 +97,11 @@ pub(crate) fn known(path: &str) -> &'static str {
 /// Returns whether a path names a method whose streams have no end of their own.
 pub(crate) fn is_endless(path: &str) -> bool {
     ENDLESS.contains(&path)
+}
+
+/// Returns whether a path names an endless method whose streams nobody ends when the process stops.
+pub(crate) fn is_unattended(path: &str) -> bool {
+    path == HEALTH_WATCH
 }
 
 impl Method {

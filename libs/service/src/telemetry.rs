@@ -14,8 +14,10 @@ use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use prometheus::Registry;
-use tracing_subscriber::filter::FilterExt;
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
@@ -23,6 +25,11 @@ pub use context::{continue_trace, inject_context, inject_span, parse_traceparent
 
 /// What is logged when `RUST_LOG` does not say.
 const DEFAULT_FILTER: &str = "info,sqlx=warn,h2=warn,hyper=warn,tower=warn,opentelemetry=warn,async_nats=off,object_store=warn";
+
+/// What is never logged, whatever `RUST_LOG` says: in detail, it shows what is sent, and so what people said.
+const SILENT: &str = "async_nats";
+/// What is logged as warnings at most: at other levels, addresses of recordings are shown.
+const QUIET: &str = "object_store";
 
 /// The target of spans that are made for traces alone, and stand in no log line.
 pub const TRACE_TARGET: &str = "colloquy_trace";
@@ -66,16 +73,38 @@ pub fn init(format: LogFormat, service: &str, version: &'static str) -> anyhow::
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("colloquy"));
         layer.with_location(false).with_threads(false).with_target(false).with_tracked_inactivity(false).with_filter(only_ours)
     });
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    // A line says which request it belongs to; each step of the way would only make it long.
-    let filter = filter.and(tracing_subscriber::filter::filter_fn(|metadata| metadata.target() != TRACE_TARGET));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let lines = match format {
-        LogFormat::Text => lines.fmt_fields(lines::ShortFields).map_event_format(lines::Text::new).with_filter(filter).boxed(),
-        LogFormat::Json => lines.json().map_event_format(|json| lines::Json::new(json, &name)).with_filter(filter).boxed(),
-    };
-    tracing_subscriber::registry().with(spans).with(lines).try_init().context("logging")?;
+    tracing_subscriber::registry().with(spans).with(lines(format, &name)).try_init().context("logging")?;
     Ok(Telemetry { traces, metrics, registry })
+}
+
+/// Sets up logs alone, for a command that is soon over.
+///
+/// # Errors
+/// When logs have been set up before.
+pub fn init_logs(format: LogFormat, service: &str) -> anyhow::Result<()> {
+    tracing_subscriber::registry().with(lines(format, service)).try_init().context("logging")
+}
+
+fn lines<S>(format: LogFormat, name: &str) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+{
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    let filter = filter.and(filter_fn(may_be_logged));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => lines.fmt_fields(lines::ShortFields).map_event_format(lines::Text::new).with_filter(filter).boxed(),
+        LogFormat::Json => lines.json().map_event_format(|json| lines::Json::new(json, name)).with_filter(filter).boxed(),
+    }
+}
+
+/// Returns whether a line may be written at all. `RUST_LOG` replaces the default filter, and its most specific part wins, so this
+/// stands beside it.
+fn may_be_logged(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    let is_of = |library: &str| target.strip_prefix(library).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
+    // A line says which request it belongs to; each step of the way would only make it long.
+    target != TRACE_TARGET && !is_of(SILENT) && (!is_of(QUIET) || *metadata.level() <= Level::WARN)
 }
 
 impl Telemetry {
@@ -100,4 +129,38 @@ impl Telemetry {
 /// Returns the metrics as Prometheus text.
 pub fn render(registry: &Registry) -> String {
     prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// Notes the targets and levels of what passes the filter before it.
+    #[derive(Clone, Default)]
+    struct Passed(Arc<Mutex<Vec<String>>>);
+
+    impl<S: Subscriber> Layer<S> for Passed {
+        fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+            self.0.lock().unwrap().push(format!("{} {}", event.metadata().target(), event.metadata().level()));
+        }
+    }
+
+    #[test]
+    fn nobody_can_turn_on_lines_that_show_what_is_sent() {
+        let passed = Passed::default();
+        let filter = EnvFilter::new("trace,async_nats::connection=trace,object_store=trace").and(filter_fn(may_be_logged));
+        let subscriber = tracing_subscriber::registry().with(passed.clone().with_filter(filter));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::debug!(target: "async_nats::connection", "a body");
+            tracing::error!(target: "async_nats", "a body");
+            tracing::info!(target: "object_store::client::retry", "an address");
+            tracing::warn!(target: "object_store::client::retry", "a warning");
+            tracing::debug!(target: "async_nats_of_ours", "a line");
+            tracing::trace!(target: "colloquy", "a line");
+        });
+        let expected = ["object_store::client::retry WARN", "async_nats_of_ours DEBUG", "colloquy TRACE"];
+        assert_eq!(*passed.0.lock().unwrap(), expected);
+    }
 }

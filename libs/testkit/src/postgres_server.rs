@@ -63,10 +63,20 @@ impl PostgresServer {
         format!("postgres://colloquy@{address}/postgres")
     }
 
-    /// Stops it as a crash would, connections and all, and starts it again; it then recovers from its log.
+    /// Stops it as a crash would, connections and all, and starts it again after `down`.
     pub async fn restart_immediate(&self, down: Duration) {
-        self.control(&["--mode=immediate", "stop"]);
+        self.crash();
         tokio::time::sleep(down).await;
+        self.restart().await;
+    }
+
+    /// Stops it as a crash would, connections and all.
+    pub fn crash(&self) {
+        self.control(&["--mode=immediate", "stop"]);
+    }
+
+    /// Starts it again after [`PostgresServer::crash`]; it then recovers from its log.
+    pub async fn restart(&self) {
         self.control(&["start"]);
         self.wait_until_answering().await;
     }

@@ -21,11 +21,12 @@ use colloquy_service::{Service, probes, stack};
 use colloquy_types::{Clock, SystemClock};
 use prometheus::Registry;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::keyring::Keyring;
 use crate::settings::Settings;
+use crate::signals::StopSignals;
 
 /// Where a data folder says how its process is reached.
 const ADDRESSES: &str = "addresses.json";
@@ -178,14 +179,14 @@ impl Running {
         self.readiness.until_ready().await;
     }
 
-    /// Serves until SIGTERM or SIGINT, or until something fails that must not.
-    pub(crate) async fn until_stopped(mut self) -> anyhow::Result<()> {
+    /// Serves until one of the signals, or until something fails that must not.
+    pub(crate) async fn until_stopped(mut self, signals: &mut StopSignals) -> anyhow::Result<()> {
         let outcome = tokio::select! {
-            () = stop_signal() => Ok(()),
+            () = signals.received() => Ok(()),
             ended = self.tasks.join_next() => match ended {
                 Some(Ok((name, Ok(())))) => Err(anyhow::anyhow!("{name} ended by itself")),
                 Some(Ok((name, Err(error)))) => Err(error.context(format!("{name} failed"))),
-                Some(Err(error)) => Err(anyhow::Error::from(error).context("a task panicked")),
+                Some(Err(error)) => Err(anyhow::anyhow!("a task {}", how_it_ended(&error))),
                 None => Ok(()),
             },
         };
@@ -202,7 +203,7 @@ impl Running {
             while let Some(ended) = self.tasks.join_next().await {
                 match ended {
                     Ok((name, Err(error))) => tracing::warn!("{name} ended badly: {error:#}"),
-                    Err(error) => tracing::warn!("a task did not end well: {error}"),
+                    Err(error) => tracing::warn!("a task {}", how_it_ended(&error)),
                     Ok((_, Ok(()))) => {}
                 }
             }
@@ -363,6 +364,11 @@ async fn announce(readiness: Readiness, path: PathBuf, listening: Listening, sto
     Ok(())
 }
 
+/// Says how a task ended, without what a panic said: it may quote a conversation. Where it was is logged when it happens.
+fn how_it_ended(error: &JoinError) -> &'static str {
+    if error.is_panic() { "panicked" } else { "was cancelled" }
+}
+
 async fn no_such_method() -> axum::response::Response {
     let status = tonic::Status::unimplemented("there is no such method; reflection lists what there is");
     status.into_http::<tonic::body::Body>().map(axum::body::Body::new)
@@ -378,23 +384,4 @@ fn write_addresses(path: &Path, http: Option<SocketAddr>, grpc: SocketAddr, metr
     std::fs::create_dir_all(folder).with_context(|| format!("data-dir: cannot make {}", folder.display()))?;
     std::fs::write(&aside, text.to_string()).with_context(|| format!("cannot write {}", aside.display()))?;
     std::fs::rename(&aside, path).with_context(|| format!("cannot write {}", path.display()))
-}
-
-async fn stop_signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => {
-                tokio::select! {
-                    _ = interrupt => {}
-                    _ = terminate.recv() => {}
-                }
-                return;
-            }
-            Err(error) => tracing::warn!("SIGTERM cannot be listened for: {error}"),
-        }
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }

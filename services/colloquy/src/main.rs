@@ -4,11 +4,14 @@ mod command;
 mod compose;
 mod demo;
 mod keyring;
+mod panics;
 mod settings;
+mod signals;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    panics::tell_without_words();
     // Several libraries bring TLS; all of them use this one provider.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let matches = match command::parse(std::env::args_os()) {

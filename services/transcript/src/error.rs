@@ -29,7 +29,14 @@ pub enum Error {
     Unreadable(#[from] Unreadable),
     /// The work was cut short: a defect, or the process is stopping.
     #[error("the work was cut short")]
-    CutShort(#[from] tokio::task::JoinError),
+    CutShort,
+}
+
+impl From<tokio::task::JoinError> for Error {
+    /// Drops what a panic said, which may quote a conversation.
+    fn from(_: tokio::task::JoinError) -> Self {
+        Self::CutShort
+    }
 }
 
 impl Describe for Error {
@@ -40,7 +47,7 @@ impl Describe for Error {
             Self::Language(error) => Problem::invalid_field("language", error.to_string()),
             Self::TooLong => Problem::exhausted("TRANSCRIPT_TOO_LONG", self.to_string()),
             Self::Store(error) => error.describe(),
-            Self::Unreadable(_) | Self::CutShort(_) => Problem::internal(self),
+            Self::Unreadable(_) | Self::CutShort => Problem::internal(self),
         }
     }
 }

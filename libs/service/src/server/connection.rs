@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::ConnectionAge;
-use super::ending::OfConnection;
+use super::ending::{Closing, OfConnection};
 use super::opening::{Opened, Opening};
 use crate::tls::Tls;
 
@@ -54,8 +54,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let opened = Opened::default();
-    let ending = CancellationToken::new();
-    let service = TowerToHyperService::new(OfConnection::new(serving.router.clone(), ending.clone()));
+    let closing = Closing::new(&serving.stop);
+    let service = TowerToHyperService::new(OfConnection::new(serving.router.clone(), closing.clone()));
     let stream = TokioIo::new(Opening::new(stream, opened.clone()));
     let mut connection = pin!(serving.http.serve_connection_with_upgrades(stream, service));
 
@@ -69,7 +69,7 @@ where
     };
     connection.as_mut().graceful_shutdown();
     if grace.is_some() {
-        ending.cancel();
+        closing.now();
     }
     let patience = async {
         match grace {

@@ -1,4 +1,4 @@
-//! Ending streams that have no end of their own, when their connection is to be closed.
+//! Ending streams that have no end of their own, when their connection is to be closed or the process stops.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -20,12 +20,40 @@ use crate::methods;
 #[derive(Clone)]
 pub(super) struct OfConnection {
     router: Router,
-    closing: CancellationToken,
+    closing: Closing,
+}
+
+/// When the endless streams of a connection end.
+#[derive(Clone)]
+pub(super) struct Closing {
+    /// The end of those whose services end them when the process stops, in their own way.
+    attended: CancellationToken,
+    /// The end of the others.
+    unattended: CancellationToken,
+}
+
+impl Closing {
+    /// Returns streams that end with [`Closing::now`], and with `stop` when nobody else ends them then.
+    pub(super) fn new(stop: &CancellationToken) -> Self {
+        Self { attended: CancellationToken::new(), unattended: stop.child_token() }
+    }
+
+    /// Ends all of them.
+    pub(super) fn now(&self) {
+        self.attended.cancel();
+        self.unattended.cancel();
+    }
+
+    /// Returns what ends the stream that answers a call of `path`; `None` when it has an end of its own.
+    fn of(&self, path: &str) -> Option<CancellationToken> {
+        let token = if methods::is_unattended(path) { &self.unattended } else { &self.attended };
+        methods::is_endless(path).then(|| token.clone())
+    }
 }
 
 impl OfConnection {
-    /// Returns `router`, whose endless streams end when `closing` is cancelled.
-    pub(super) fn new(router: Router, closing: CancellationToken) -> Self {
+    /// Returns `router`, whose endless streams end as `closing` says.
+    pub(super) fn new(router: Router, closing: Closing) -> Self {
         Self { router, closing }
     }
 }
@@ -40,7 +68,7 @@ impl Service<Request<Incoming>> for OfConnection {
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let closing = methods::is_endless(request.uri().path()).then(|| self.closing.clone());
+        let closing = self.closing.of(request.uri().path());
         let answer = self.router.call(request);
         Box::pin(async move {
             let response = answer.await?;
@@ -84,6 +112,6 @@ impl http_body::Body for Ending {
 fn come_again() -> HeaderMap {
     HeaderMap::from_iter([
         (tonic::Status::GRPC_STATUS, HeaderValue::from_static("14")),
-        (tonic::Status::GRPC_MESSAGE, HeaderValue::from_static("the connection is old enough; open the stream on another")),
+        (tonic::Status::GRPC_MESSAGE, HeaderValue::from_static("the connection closes; open the stream on another")),
     ])
 }

@@ -75,6 +75,9 @@ async fn send(pool: &Pool, mut request: Request<Body>) -> Response<Body> {
         match sender.try_send_request(request).await {
             Ok(response) => {
                 connection.answered();
+                if failure::is_unavailable(&response) {
+                    connection.refused();
+                }
                 let mut response = response.map(|body| Body::new(Answer { body, address, _busy: connection }));
                 response.extensions_mut().insert(CameFrom(address));
                 return response;

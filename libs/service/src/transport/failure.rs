@@ -6,9 +6,9 @@
 use std::error::Error;
 use std::net::SocketAddr;
 
-use http::Response;
-use tonic::Status;
+use http::{Response, StatusCode};
 use tonic::body::Body;
+use tonic::{Code, Status};
 
 /// Marks a response to a call that no service has begun to work on: it may be made again, whatever it does.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +47,17 @@ pub(super) fn broken(error: &hyper::Error, address: SocketAddr) -> Response<Body
 /// Returns what an answer ends with whose connection broke in the middle.
 pub(super) fn during(error: &hyper::Error, address: SocketAddr) -> Status {
     Status::unavailable(format!("the connection to {address} broke: {}", chain(error)))
+}
+
+/// Returns whether an answer says, before anything else, that the service is not available.
+pub(super) fn is_unavailable<B>(response: &Response<B>) -> bool {
+    match response.headers().get("grpc-status") {
+        Some(code) => Code::from_bytes(code.as_bytes()) == Code::Unavailable,
+        // What proxies say, who do not speak gRPC.
+        None => {
+            matches!(response.status(), StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
+        }
+    }
 }
 
 fn http2_error(error: &hyper::Error) -> Option<&h2::Error> {

@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use http::uri::{Authority, Scheme};
 use hyper::client::conn::http2::SendRequest;
@@ -19,6 +20,10 @@ use tonic::body::Body;
 use super::resolve::{self, Lookup};
 use super::target::Target;
 use crate::tls::Tls;
+
+/// How long a connection is spared after an answer that the service is not available. A replica that refuses everything is never
+/// busy, and would otherwise be given more calls than those that work.
+const SPARED_FOR: Duration = Duration::from_secs(1);
 
 /// One address of one of a target's hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,18 +41,28 @@ pub(super) struct Connection {
     busy: AtomicUsize,
     has_answered: AtomicBool,
     is_lost: AtomicBool,
+    /// Until when other connections are better.
+    spared_until: Mutex<Option<Instant>>,
     pub(super) closed: Notify,
 }
 
 impl Connection {
     pub(super) fn new(place: Place, origin: (Scheme, Authority), sender: SendRequest<Body>) -> Self {
-        let (busy, has_answered, is_lost, closed) = Default::default();
-        Self { place, origin, sender, busy, has_answered, is_lost, closed }
+        let (busy, has_answered, is_lost, spared_until, closed) = Default::default();
+        Self { place, origin, sender, busy, has_answered, is_lost, spared_until, closed }
     }
 
     /// Returns whether any call has been answered on it.
     pub(super) fn has_answered(&self) -> bool {
         self.has_answered.load(Ordering::Relaxed)
+    }
+
+    fn is_usable(&self) -> bool {
+        !self.is_lost.load(Ordering::Relaxed)
+    }
+
+    fn is_spared(&self, now: Instant) -> bool {
+        self.spared_until.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| now < until)
     }
 }
 
@@ -75,6 +90,11 @@ impl Busy {
     /// Notes that the service answered.
     pub(super) fn answered(&self) {
         self.0.has_answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that the service, or what stands before it, said that it is not available.
+    pub(super) fn refused(&self) {
+        *self.0.spared_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + SPARED_FOR);
     }
 
     /// Notes that the connection takes no more calls; another is made in its place.
@@ -120,22 +140,26 @@ impl State {
         self.ready = ready.collect();
     }
 
-    /// Picks the less busy of two connections taken at random, which spreads calls nearly as well as knowing all of them and
-    /// does not send everybody to the same newcomer.
+    /// Picks a connection: neither to `avoid` nor one that has just refused a call, as long as there are others.
     fn pick(&self, avoid: Option<SocketAddr>) -> Option<Arc<Connection>> {
-        let usable = |connection: &&Arc<Connection>| !connection.is_lost.load(Ordering::Relaxed);
-        let wanted = |connection: &&Arc<Connection>| usable(connection) && Some(connection.place.address) != avoid;
-        let count = self.ready.len();
-        if count > 1 {
-            let mut rng = rand::rng();
-            let (first, second) = (rng.random_range(0..count), rng.random_range(1..count));
-            let pair = [&self.ready[first], &self.ready[(first + second) % count]];
-            let best = pair.into_iter().filter(wanted).min_by_key(|connection| connection.busy.load(Ordering::Relaxed));
-            if let Some(connection) = best {
-                return Some(connection.clone());
-            }
+        let now = Instant::now();
+        let wanted = |connection: &Connection| connection.is_usable() && Some(connection.place.address) != avoid;
+        let picked = self.less_busy(|connection| wanted(connection) && !connection.is_spared(now));
+        picked.or_else(|| self.less_busy(wanted)).or_else(|| self.less_busy(Connection::is_usable)).cloned()
+    }
+
+    /// Returns the less busy of two of the connections that fit, taken at random, which spreads calls nearly as well as knowing
+    /// all of them and does not send everybody to the same newcomer.
+    fn less_busy(&self, fits: impl Fn(&Connection) -> bool) -> Option<&Arc<Connection>> {
+        let fitting: Vec<_> = self.ready.iter().filter(|connection| fits(connection)).collect();
+        let count = fitting.len();
+        if count < 2 {
+            return fitting.first().copied();
         }
-        self.ready.iter().find(wanted).or_else(|| self.ready.iter().find(usable)).cloned()
+        let mut rng = rand::rng();
+        let (first, second) = (rng.random_range(0..count), rng.random_range(1..count));
+        let pair = [fitting[first], fitting[(first + second) % count]];
+        pair.into_iter().min_by_key(|connection| connection.busy.load(Ordering::Relaxed))
     }
 
     /// Returns why no connection is to be expected soon.

@@ -11,17 +11,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HeaderName;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response};
 use rand::RngExt;
 use tokio::time::Instant;
+use tonic::Status;
 use tonic::body::Body;
-use tonic::{Code, Status};
 use tower::ServiceExt;
 use tower::retry::budget::{Budget as _, TpsBudget};
 
 use super::Transport;
 use super::balance::Avoid;
-use super::failure::{CameFrom, NotProcessed};
+use super::failure::{self, CameFrom, NotProcessed};
 use super::replay::{Kept, Whole, keep};
 use crate::methods::Method;
 use crate::{Problem, metrics};
@@ -78,7 +78,7 @@ pub(super) async fn run(transport: Transport, call: Call, budget: Budget) -> Res
             request.headers_mut().insert(GRPC_TIMEOUT, remaining(expires));
         }
         let response = once(transport.clone(), request).await;
-        if !is_unavailable(&response) {
+        if !failure::is_unavailable(&response) {
             return response;
         }
         let harmless = method.idempotent || response.extensions().get::<NotProcessed>().is_some();
@@ -99,16 +99,6 @@ pub(super) async fn run(transport: Transport, call: Call, budget: Budget) -> Res
 async fn once(transport: Transport, request: Request<Body>) -> Response<Body> {
     let Ok(response) = transport.oneshot(request).await;
     response
-}
-
-fn is_unavailable(response: &Response<Body>) -> bool {
-    match response.headers().get("grpc-status") {
-        Some(code) => Code::from_bytes(code.as_bytes()) == Code::Unavailable,
-        // What proxies say, who do not speak gRPC.
-        None => {
-            matches!(response.status(), StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
-        }
-    }
 }
 
 fn asked_to_wait(response: &Response<Body>) -> Option<Duration> {

@@ -3,16 +3,21 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use colloquy_proto::log::v1 as pb;
-use colloquy_service::server::{ConnectionAge, Connections};
+use colloquy_service::health::Health;
+use colloquy_service::server::{ConnectionAge, Connections, serve_connections};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
-use crate::fake::{LIMIT, Replica, Script, client, client_without_retries, erase, until};
+use crate::fake::{LIMIT, Replica, Script, bare, client, client_without_retries, erase, until};
 
 async fn replica(script: &Script, after: Duration, grace: Duration) -> Replica {
     let connections = Connections { age: Some(ConnectionAge { after, grace }), ..Default::default() };
@@ -38,7 +43,7 @@ async fn an_old_connection_ends_its_streams_and_lets_calls_finish() {
     assert_eq!(consume.message().await.unwrap().unwrap().batch_id, 1);
     for ended in [tail.message().await.unwrap_err(), consume.message().await.unwrap_err()] {
         assert_eq!(ended.code(), Code::Unavailable, "{ended:?}");
-        assert!(ended.message().contains("old enough"), "{ended:?}");
+        assert!(ended.message().contains("open the stream on another"), "{ended:?}");
     }
     // The call is on a connection of the same age, and goes on.
     assert!(!call.is_finished());
@@ -82,6 +87,26 @@ async fn a_call_that_outlasts_the_grace_is_broken_off() {
     let replica = replica(&script, Duration::from_millis(50), Duration::from_millis(50)).await;
     assert_eq!(erase(&client(&[replica.address])).await.unwrap_err().code(), Code::Unavailable);
     assert_eq!(script.calls(), 1);
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_who_watches_health() {
+    let (health, routes) = Health::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = CancellationToken::new();
+    let connections = Connections::default();
+    let serving = tokio::spawn(serve_connections(listener, routes.into_axum_router(), connections, stop.clone(), LIMIT));
+    let mut client = HealthClient::new(bare(&[address]));
+    let mut watching = client.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    assert_eq!(watching.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    health.set(&[""], true).await;
+    assert_eq!(watching.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    let since = Instant::now();
+    stop.cancel();
+    serving.await.unwrap();
+    assert!(since.elapsed() < LIMIT / 2, "the stop took {:?}", since.elapsed());
+    assert_eq!(watching.message().await.unwrap_err().code(), Code::Unavailable);
 }
 
 #[tokio::test(start_paused = true)]

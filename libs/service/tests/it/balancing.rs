@@ -8,7 +8,7 @@ use std::time::Instant;
 use colloquy_proto::log::v1 as pb;
 use colloquy_service::server::Connections;
 use tokio::net::TcpListener;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use crate::fake::{Replica, Script, append, client, client_without_retries, erase, nobody, until};
 
@@ -54,6 +54,45 @@ async fn a_busy_replica_is_spared() {
     for _ in 0..50 {
         assert_eq!(append(&client).await.unwrap(), 2, "the busy replica was called");
     }
+}
+
+#[tokio::test]
+async fn a_replica_that_refuses_everything_at_once_fails_few_calls() {
+    let refusal = || Status::unavailable("the database is away");
+    let refusing = Script::new(1).fail_with(std::iter::repeat_with(refusal).take(100_000));
+    let working = Script::new(2);
+    let (first, second) = (Replica::start(&refusing).await, Replica::start(&working).await);
+    let client = client_without_retries(&[first.address, second.address]);
+    until("both have been called", async || {
+        let _ = append(&client).await;
+        refusing.calls() > 0 && working.calls() > 0
+    })
+    .await;
+    let mut failed = 0;
+    for _ in 0..300 {
+        failed += usize::from(append(&client).await.is_err());
+    }
+    assert!(failed <= 30, "{failed} of 300 calls failed");
+    // It is asked again from time to time.
+    let before = refusing.calls();
+    until("it is asked again", async || {
+        let _ = append(&client).await;
+        refusing.calls() > before
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn when_every_replica_refuses_all_of_them_are_asked() {
+    let scripts = [1, 2].map(|number| Script::new(number).fail_with([Status::unavailable("the database is away")]));
+    let (first, second) = (Replica::start(&scripts[0]).await, Replica::start(&scripts[1]).await);
+    let client = client_without_retries(&[first.address, second.address]);
+    until("both have refused", async || {
+        let _ = append(&client).await;
+        scripts.iter().all(|script| script.calls() > 0)
+    })
+    .await;
+    append(&client).await.unwrap();
 }
 
 #[tokio::test]

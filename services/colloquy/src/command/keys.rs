@@ -3,6 +3,7 @@
 use anyhow::{Context, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use colloquy_access::{NewApiKey, Secret};
+use colloquy_service::telemetry;
 use colloquy_types::{Clock, KeyId, OrganizationId, ScopeSet, SystemClock};
 use serde_json::json;
 
@@ -50,6 +51,7 @@ pub(super) fn command() -> Command {
 pub(super) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
     let Some((action, given)) = matches.subcommand() else { bail!("say create, list or revoke") };
     let settings = Settings::read(&Values::collect(given)?)?;
+    telemetry::init_logs(settings.log_format, "colloquy-keys")?;
     let keys = colloquy_access::open(&settings.databases.access).await?;
     let name = given.get_one::<String>("organization").map_or("default", String::as_str);
     let organization: OrganizationId = name.parse().with_context(|| format!("organization '{name}'"))?;

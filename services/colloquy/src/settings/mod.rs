@@ -64,7 +64,21 @@ impl Settings {
     /// # Errors
     /// One error naming every bad setting, its source and what is allowed.
     pub(crate) fn read(values: &Values) -> anyhow::Result<Self> {
+        Self::checked(Check { values, problems: Vec::new() })
+    }
+
+    /// Reads and checks all settings of a process that listens.
+    ///
+    /// # Errors
+    /// The same, and when callers would not be asked for certificates although the settings name who signs them.
+    pub(crate) fn read_to_serve(values: &Values) -> anyhow::Result<Self> {
         let mut check = Check { values, problems: Vec::new() };
+        check.mutual_tls();
+        Self::checked(check)
+    }
+
+    fn checked(mut check: Check<'_>) -> anyhow::Result<Self> {
+        let values = check.values;
         let data_dir = PathBuf::from(values.text("data-dir"));
         let settings = Self {
             databases: Databases {
@@ -218,6 +232,13 @@ impl Check<'_> {
 
     fn tls(&mut self) -> TlsFiles {
         TlsFiles { certificate: self.files_together("tls-cert", "tls-key"), authorities: self.file("tls-ca") }
+    }
+
+    /// Without a certificate gRPC speaks no TLS at all, so nobody would be asked for one.
+    fn mutual_tls(&mut self) {
+        if self.file("tls-ca").is_some() && self.file("tls-cert").is_none() && self.file("tls-key").is_none() {
+            self.problem("tls-ca", "needs tls-cert and tls-key: without them gRPC would be served in plain text, to anybody");
+        }
     }
 
     /// Whether a file can be read is found out by whoever reads it: not every command does.

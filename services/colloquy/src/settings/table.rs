@@ -73,7 +73,11 @@ pub(crate) const TABLE: &[Setting] = &[
     ),
     Setting::new("http-addr", "127.0.0.1:8080", "Address of the REST edge; port 0 picks a free one"),
     Setting::new("grpc-addr", "127.0.0.1:50051", "Address of gRPC; port 0 picks a free one"),
-    Setting::new("metrics-addr", "127.0.0.1:9464", "Address of Prometheus metrics at /metrics; port 0 picks a free one"),
+    Setting::new(
+        "metrics-addr",
+        "127.0.0.1:9464",
+        "Address of Prometheus metrics at /metrics and of the probes /readyz and /livez; port 0 picks a free one",
+    ),
     Setting::optional(
         "access-url",
         "Address of access when it runs elsewhere, for example http://access:50051, or several: http://10.0.0.1:50051,10.0.0.2:50051",
@@ -88,7 +92,7 @@ pub(crate) const TABLE: &[Setting] = &[
     Setting::optional("tls-key", "PEM file of the certificate's private key"),
     Setting::optional(
         "tls-ca",
-        "PEM file of the authorities that sign the services' certificates: callers of gRPC must then present one (mutual TLS)",
+        "PEM file of the authorities that sign the services' certificates: callers of gRPC must then present one (mutual TLS); serve needs tls-cert with it",
     ),
     Setting::new(
         "max-connection-age-seconds",

@@ -82,30 +82,35 @@ impl Values {
     /// Names what was set, with the values of those that may be shown.
     pub(crate) fn summary(&self) -> String {
         let set = self.0.iter().filter(|(_, (_, source))| source != "default");
-        let shown = set.map(
-            |(name, (text, _))| if is_secret(name) || text.contains('@') { (*name).to_owned() } else { format!("{name}={text}") },
-        );
+        let shown =
+            set.map(|(name, (text, _))| if may_be_shown(name, text) { format!("{name}={text}") } else { (*name).to_owned() });
         shown.collect::<Vec<_>>().join(" ")
     }
 
-    /// Names a setting, its value unless it is secret, and where it came from.
+    /// Names a setting, its value when that may be shown, and where it came from.
     pub(crate) fn describe(&self, name: &str) -> String {
         match self.0.get(name) {
-            Some((_, source)) if is_secret(name) => format!("{name} (from {source})"),
-            Some((text, source)) => format!("{name} = '{text}' (from {source})"),
+            Some((text, source)) if may_be_shown(name, text) => format!("{name} = '{text}' (from {source})"),
+            Some((_, source)) => format!("{name} (from {source})"),
             None => name.to_owned(),
         }
     }
 }
 
-fn is_secret(name: &str) -> bool {
-    TABLE.iter().any(|setting| setting.name == name && setting.secret) || name.ends_with("database-url")
+/// Returns whether a setting's text may stand in a message. An address may hold a password before its '@', whatever it is for.
+fn may_be_shown(name: &str, text: &str) -> bool {
+    let is_secret = TABLE.iter().any(|setting| setting.name == name && setting.secret) || name.ends_with("database-url");
+    !is_secret && !text.contains('@')
 }
 
 fn read_file(path: &Path) -> anyhow::Result<BTreeMap<String, String>> {
     let shown = path.display();
     let text = std::fs::read_to_string(path).with_context(|| format!("config: cannot read {shown}"))?;
-    let table: toml::Table = text.parse().with_context(|| format!("config: {shown} is not TOML"))?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        // Not the error itself, which quotes the line: it may be the one with the key.
+        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+        anyhow::anyhow!("config: {shown} is not TOML: {} (near line {line})", error.message())
+    })?;
     let mut values = BTreeMap::new();
     for (key, value) in table {
         if !TABLE.iter().any(|setting| setting.name.replace('-', "_") == key) {
@@ -157,11 +162,17 @@ mod tests {
     #[test]
     fn every_bad_setting_is_reported_at_once_with_its_source_and_no_secret() {
         let given = ["--http-addr", "nowhere", "--database-url", "mysql://user:hunter2@db", "--max-webhook-mib", "0"];
-        let error = Settings::read(&collect(&given).unwrap()).err().unwrap().to_string();
-        for part in ["http-addr = 'nowhere' (from flag --http-addr)", "database-url (from flag", "max-webhook-mib = '0'"] {
+        let given = [given.as_slice(), &["--log-url", "natss://colloquy:hunter2@nats:4222"]].concat();
+        let values = collect(&given).unwrap();
+        let error = Settings::read(&values).err().unwrap().to_string();
+        let parts = ["http-addr = 'nowhere' (from flag --http-addr)", "database-url (from flag", "max-webhook-mib = '0'"];
+        for part in parts.iter().chain(&["log-url (from flag --log-url) must be"]) {
             assert!(error.contains(part), "{part} is missing in: {error}");
         }
         assert!(!error.contains("hunter2"), "{error}");
+        let summary = values.summary();
+        assert!(summary.contains("http-addr=nowhere") && summary.contains("log-url"), "{summary}");
+        assert!(!summary.contains("hunter2"), "{summary}");
     }
 
     #[test]
@@ -176,5 +187,16 @@ mod tests {
         for part in ["access-url = 'access:50051'", "tls-cert = 'a.pem'", "max-connection-age-seconds = '0'"] {
             assert!(error.contains(part), "{part} is missing in: {error}");
         }
+    }
+
+    #[test]
+    fn who_serves_needs_a_certificate_to_ask_callers_for_theirs() {
+        let given = ["--tls-ca", "ca.pem"];
+        // Commands that only call need no certificate of their own.
+        assert!(Settings::read(&collect(&given).unwrap()).is_ok());
+        let error = Settings::read_to_serve(&collect(&given).unwrap()).err().unwrap().to_string();
+        assert!(error.contains("tls-ca = 'ca.pem' (from flag --tls-ca) needs tls-cert and tls-key"), "{error}");
+        let given = [given.as_slice(), &["--tls-cert", "a.pem", "--tls-key", "b.pem"]].concat();
+        assert!(Settings::read_to_serve(&collect(&given).unwrap()).is_ok());
     }
 }
