@@ -12,6 +12,8 @@ ALERTS = [rule for group in yaml.safe_load((MONITORING / "alerts.yaml").read_tex
 DASHBOARDS = sorted((MONITORING / "dashboards").glob("*.json"))
 # Labels that come from Prometheus: deploy/monitoring/prometheus.yaml.
 TARGET = {"job", "namespace", "component", "pod"}
+# Metrics of others: https://cert-manager.io/docs/devops-tips/prometheus-metrics/
+FOREIGN = {"certmanager_certificate_expiration_timestamp_seconds": {"name"}}
 
 
 def documented():
@@ -29,8 +31,8 @@ def documented():
 
 
 def check_expression(expression, where):
-    known = documented()
-    used = re.findall(r"\b(colloquy_\w+|up)\b(?:\{([^}]*)\})?", re.sub(r'"Colloquy[^"]*"', '""', expression))
+    known = documented() | FOREIGN
+    used = re.findall(r"\b(colloquy_\w+|certmanager_\w+|up)\b(?:\{([^}]*)\})?", re.sub(r'"Colloquy[^"]*"', '""', expression))
     for name, selector in used:
         assert name in known, f"{where}: there is no metric {name}"
         labels = set(re.findall(r"(\w+)\s*(?:=~|!~|!=|=)", selector))
@@ -51,7 +53,7 @@ def expressions(dashboard):
 
 def test_prometheus_takes_the_rules_and_they_do_what_they_say():
     run("promtool", "check", "rules", MONITORING / "alerts.yaml")
-    run("promtool", "test", "rules", MONITORING / "alerts_test.yaml")
+    run("promtool", "test", "rules", *sorted(MONITORING.glob("*_test.yaml")))
 
 
 def test_the_rules_are_tested_where_it_matters():
@@ -62,16 +64,18 @@ def test_the_rules_are_tested_where_it_matters():
 
 def test_prometheus_takes_the_configuration(tmp_path):
     configuration = yaml.safe_load((MONITORING / "prometheus.yaml").read_text())
-    (job,) = configuration["scrape_configs"]
-    assert job["job_name"] == "colloquy"
+    job, certificates = configuration["scrape_configs"]
+    assert (job["job_name"], certificates["job_name"]) == ("colloquy", "cert-manager")
+    assert certificates["honor_labels"] is True, "the namespace is that of the certificate"
     sources = {label for rule in job["relabel_configs"] for label in rule["source_labels"]}
     assert f"__meta_kubernetes_pod_label_{re.sub('[./]', '_', COMPONENT)}" in sources
     for work in render("production").deployments:
         assert work.labels["app.kubernetes.io/name"] == "colloquy" and "metrics" in work.ports, work
     assert {rule["target_label"] for rule in job["relabel_configs"] if "target_label" in rule} | {"job"} == TARGET
     # Debian's build leaves out the discovery of pods; everything else of the file is asked of it.
-    job["static_configs"] = [{"targets": ["127.0.0.1:9464"]}]
-    assert job.pop("kubernetes_sd_configs") == [{"role": "pod"}]
+    for each in (job, certificates):
+        each["static_configs"] = [{"targets": ["127.0.0.1:9464"]}]
+        assert each.pop("kubernetes_sd_configs") == [{"role": "pod"}]
     configuration["rule_files"] = [str(MONITORING / name) for name in configuration["rule_files"]]
     (tmp_path / "prometheus.yaml").write_text(yaml.safe_dump(configuration))
     run("promtool", "check", "config", tmp_path / "prometheus.yaml")

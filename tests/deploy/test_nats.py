@@ -22,6 +22,11 @@ def test_nats_takes_its_configuration(name, tmp_path):
     run("nats-server", "-t", "--config", tmp_path / "nats.conf", env=environment)
 
 
+def test_both_acknowledge_what_is_on_the_disk():
+    for name in CONFIGURATIONS:
+        assert re.search(r"^\s*sync_interval: always$", (DEPLOY / "kubernetes" / name).read_text(), re.M), name
+
+
 def test_both_take_records_of_the_same_size():
     sizes = {re.search(r"^max_payload: (\S+)$", (DEPLOY / "kubernetes" / name).read_text(), re.M)[1] for name in CONFIGURATIONS}
     assert len(sizes) == 1

@@ -119,6 +119,17 @@ def test_only_the_edge_is_reached_from_outside_and_metrics_are_read():
     assert network.outside("ingress") == expected
 
 
+def test_the_solvers_of_http_01_are_reached_by_the_ingress():
+    solver = {"acme.cert-manager.io/http01-solver": "true"}
+    (policy,) = [
+        thing["spec"]
+        for thing in render("production").of("NetworkPolicy")
+        if thing["spec"]["podSelector"] and selects(thing["spec"]["podSelector"], solver) and "Ingress" in thing["spec"]["policyTypes"]
+    ]
+    (rule,) = policy["ingress"]
+    assert [stranger(peer) for peer in rule["from"]] == ["ingress"] and rule["ports"] == [{"port": 8089}]
+
+
 def test_recordings_are_not_fetched_from_private_networks():
     (rule,) = [
         peer["ipBlock"]

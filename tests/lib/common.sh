@@ -16,20 +16,41 @@ fail() {
   exit 1
 }
 
-# section NAME COMMAND…: runs the command in a subshell of its own and notes how it ended and how long it took. A failure does
-# not stop the sections after it. The command must not stand in an `if` or `||`: there, bash would ignore `set -e` inside of it.
+# The process group of the section that runs.
+section_group=""
+
+# section NAME COMMAND…: runs the command in a subshell and a process group of its own, and notes how it ended and how long it
+# took. A failure does not stop the sections after it. The command must not stand in an `if` or `||`: there, bash would ignore
+# `set -e` inside of it. Whoever uses sections calls `end_section` when it ends.
 section() {
   local name=$1 code started=$SECONDS
   shift
   printf '\n======== %s ========\n' "$name"
   set +e
+  set -m
   (
+    set +m
     set -e
     "$@"
-  )
+  ) </dev/null &
+  section_group=$!
+  set +m
+  wait "$section_group"
   code=$?
   set -e
+  end_section
   note "$name" "$code" $((SECONDS - started))
+}
+
+# Ends what is left of a section: gently as long as it tidies up, and then everything that it started.
+end_section() {
+  [ -n "$section_group" ] || return 0
+  if kill -TERM "$section_group" 2>/dev/null; then
+    kill -TERM -- "-$section_group" 2>/dev/null || true
+    timeout 30 tail --pid="$section_group" -f /dev/null || true
+  fi
+  kill -KILL -- "-$section_group" 2>/dev/null || true
+  section_group=""
 }
 
 # note NAME CODE SECONDS: adds a line to the summary.

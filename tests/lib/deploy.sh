@@ -13,8 +13,12 @@ from_debian() {
   command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
     fail "please install kustomize (5 or newer) and promtool: without apt, they cannot be fetched"
   mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
-  printf 'deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian %s main\n' "$suite" \
-    >"$apt/sources.list"
+  # The keys that apt believes anyway, unless there is a file of Debian's, by either of its names.
+  local keyring trust=""
+  for keyring in /usr/share/keyrings/debian-archive-keyring.{gpg,pgp}; do
+    if [ -r "$keyring" ]; then trust="[signed-by=$keyring] " && break; fi
+  done
+  printf 'deb %shttp://deb.debian.org/debian %s main\n' "$trust" "$suite" >"$apt/sources.list"
   local options=(-qq -o Dir::Etc::SourceList="$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
     -o Dir::State::Lists="$apt/lists" -o Dir::Cache="$apt/cache" -o Acquire::Languages=none)
   if [ "$(id -u)" -eq 0 ]; then options+=(-o APT::Sandbox::User=root); fi

@@ -66,6 +66,21 @@ start_postgres() {
   fail "PostgreSQL did not start in $attempt attempts"
 }
 
+# Ends servers that tests started and could not end themselves, and removes their data: a PostgreSQL leaves the process group of
+# whoever starts it. They are known by TESTS_RUN_MARK in their environment, which no other run's have.
+stop_marked_postgres() {
+  local process data pid
+  for process in /proc/[0-9]*; do
+    { [ "$(cat "$process/comm")" = postgres ] && grep -qzxF "TESTS_RUN_MARK=$TESTS_RUN_MARK" "$process/environ"; } 2>/dev/null ||
+      continue
+    pid=${process#/proc/}
+    data=$(readlink "$process/cwd") || continue
+    kill -QUIT "$pid" 2>/dev/null || continue
+    timeout 10 tail --pid="$pid" -f /dev/null || kill -KILL "$pid" 2>/dev/null || true
+    case $data in /tmp/colloquy-postgres*/data) rm -rf "${data%/data}" ;; esac
+  done
+}
+
 # Stops the server that start_postgres started, if it did.
 stop_postgres() {
   [ -n "$postgres_folder" ] || return 0

@@ -15,8 +15,8 @@ use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use prometheus::Registry;
 use tracing::{Level, Metadata, Subscriber};
-use tracing_subscriber::filter::{FilterExt, filter_fn};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::filter::{FilterExt, dynamic_filter_fn};
+use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -90,7 +90,10 @@ where
     S: Subscriber + for<'span> LookupSpan<'span>,
 {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    let filter = filter.and(filter_fn(may_be_logged));
+    // Dynamic, so that it is asked of every span and line. Otherwise what is always of interest is not asked about, and a library that
+    // asks whether it may log and then does not (sqlx, of every connection) leaves an answer behind which the next span gets: it is
+    // lost, and with it its place in the trace.
+    let filter = filter.and(dynamic_filter_fn(|metadata, _: &Context<'_, S>| may_be_logged(metadata)));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match format {
         LogFormat::Text => lines.fmt_fields(lines::ShortFields).map_event_format(lines::Text::new).with_filter(filter).boxed(),
@@ -134,6 +137,8 @@ pub fn render(registry: &Registry) -> String {
 #[cfg(test)]
 mod tests {
     use std::sync::{Arc, Mutex};
+
+    use tracing_subscriber::filter::filter_fn;
 
     use super::*;
 

@@ -15,6 +15,6 @@ mod stream;
 
 pub use chance::Chance;
 pub use deliveries::{Delivery, deliveries};
-pub use scene::{Links, Log, Scene};
+pub use scene::{Link, Log, Scene};
 pub use small_disk::SmallDisk;
 pub use stream::Stream;

@@ -35,13 +35,13 @@ pub enum Log {
     /// The one ingestion, in its data folder.
     Embedded,
     /// A NATS server.
-    JetStream(Nats),
+    JetStream(Box<Nats>),
     /// Three NATS servers.
     Cluster(NatsCluster),
 }
 
-/// Which connections run through proxies: from a service to another, or to `postgres`.
-pub type Links = &'static [(&'static str, &'static str)];
+/// Connections that run through proxies: from a service to another, to `postgres`, or to `nats`.
+pub type Link = (&'static str, &'static str);
 
 /// An installation of separate processes with engines of its own.
 pub struct Scene {
@@ -57,7 +57,7 @@ pub struct Scene {
     pub stream_name: String,
     /// What the test leaves to chance.
     pub chance: Chance,
-    proxies: BTreeMap<(&'static str, &'static str), Vec<FaultProxy>>,
+    proxies: BTreeMap<Link, Vec<FaultProxy>>,
     sender: Sender,
     /// Conversations that are not compared: what was done to them is the fault.
     excluded: Vec<String>,
@@ -73,7 +73,7 @@ impl Scene {
     }
 
     /// Starts an installation with proxies on `links`.
-    pub async fn with_proxies(name: &str, log: Log, links: Links) -> Self {
+    pub async fn with_proxies(name: &str, log: Log, links: &[Link]) -> Self {
         Self::lay_out(name, log, links, None).await
     }
 
@@ -82,7 +82,7 @@ impl Scene {
         Self::lay_out(name, log, &[], Some((member, mebibytes))).await
     }
 
-    async fn lay_out(name: &str, log: Log, links: Links, disk: Option<(&str, u32)>) -> Self {
+    async fn lay_out(name: &str, log: Log, links: &[Link], disk: Option<(&str, u32)>) -> Self {
         let turn = TURN.lock().await;
         let name = format!("{name} ({})", log.name());
         let chance = Chance::of(&name);
@@ -98,8 +98,8 @@ impl Scene {
         let suite = Suite { database_url: postgres.url(), log: jetstream, objects_url: None };
         let mut installation = Installation::new(&Engine::Suite(suite), &[]);
         let mut proxies = BTreeMap::new();
-        for (from, to) in links {
-            proxies.insert((*from, *to), link(&mut installation, &postgres, from, to).await);
+        for each in links {
+            proxies.insert(*each, link(&mut installation, &postgres, &log, *each).await);
         }
         let disk = disk.map(|(member, mebibytes)| {
             let disk = Arc::new(SmallDisk::mount(installation.member(member).folder(), mebibytes));
@@ -126,14 +126,31 @@ impl Scene {
         Stream::start(&self.sender, all[part].to_vec())
     }
 
-    /// Returns the proxies between a service and another, or `postgres`: one for each process there.
-    pub fn proxies(&self, from: &'static str, to: &'static str) -> &[FaultProxy] {
-        &self.proxies[&(from, to)]
+    /// Returns the proxies of a link: one for each process at its far end.
+    pub fn proxies(&self, link: Link) -> &[FaultProxy] {
+        &self.proxies[&link]
     }
 
     /// Leaves a conversation out of the comparison.
     pub fn exclude(&mut self, conversation: &str) {
         self.excluded.push(conversation.to_owned());
+    }
+
+    /// Kills one process of each of `services`, starts them again, and returns their names. None of them is ready yet.
+    pub async fn kill_and_start(&mut self, services: &[&str]) -> Vec<String> {
+        let mut victims = Vec::new();
+        for service in services {
+            let replicas = self.replicas(service);
+            victims.push(self.chance.one_of(&replicas).clone());
+        }
+        for victim in &victims {
+            self.server.installation().member(victim).running().kill();
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        for victim in &victims {
+            self.server.installation().member(victim).start();
+        }
+        victims
     }
 
     /// Kills a process, and starts it again after a moment, as whatever watches over processes would.
@@ -241,7 +258,7 @@ impl Scene {
 impl Log {
     /// Starts a NATS server for the log.
     pub async fn jetstream() -> Self {
-        Self::JetStream(Nats::start().await)
+        Self::JetStream(Box::new(Nats::start().await))
     }
 
     /// Starts three NATS servers for the log.
@@ -256,6 +273,13 @@ impl Log {
     pub fn nats(&mut self) -> &mut Nats {
         match self {
             Self::JetStream(nats) => nats,
+            Self::Embedded | Self::Cluster(_) => panic!("the log is not in a single NATS server"),
+        }
+    }
+
+    fn nats_address(&self) -> SocketAddr {
+        match self {
+            Self::JetStream(nats) => nats.address(),
             Self::Embedded | Self::Cluster(_) => panic!("the log is not in a single NATS server"),
         }
     }
@@ -288,20 +312,28 @@ impl Log {
     }
 }
 
-/// Puts proxies between the processes of a service and those of another, or `postgres`.
-async fn link(installation: &mut Installation, postgres: &PostgresServer, from: &str, to: &str) -> Vec<FaultProxy> {
-    let targets = if to == "postgres" { vec![postgres.address()] } else { installation.grpc_of(to) };
+/// Puts proxies between the processes of a service and the far end of a link.
+async fn link(installation: &mut Installation, postgres: &PostgresServer, log: &Log, (from, to): Link) -> Vec<FaultProxy> {
+    let targets = match to {
+        "postgres" => vec![postgres.address()],
+        "nats" => vec![log.nats_address()],
+        service => installation.grpc_of(service),
+    };
     let mut proxies = Vec::new();
     for target in targets {
         proxies.push(FaultProxy::start(target).await);
     }
     let addresses: Vec<SocketAddr> = proxies.iter().map(FaultProxy::address).collect();
-    if to == "postgres" {
-        for member in installation.of(from) {
-            member.set("COLLOQUY_DATABASE_URL", postgres.url_through(addresses[0]));
+    let (setting, url) = match to {
+        "postgres" => ("COLLOQUY_DATABASE_URL", postgres.url_through(addresses[0])),
+        "nats" => ("COLLOQUY_LOG_URL", format!("nats://{}", addresses[0])),
+        service => {
+            installation.route(from, service, &addresses);
+            return proxies;
         }
-    } else {
-        installation.route(from, to, &addresses);
+    };
+    for member in installation.of(from) {
+        member.set(setting, url.clone());
     }
     proxies
 }

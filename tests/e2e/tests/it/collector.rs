@@ -1,14 +1,15 @@
 //! An OTLP collector that keeps what it is sent.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use colloquy_testkit::until;
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_server::{MetricsService, MetricsServiceServer};
 use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsServiceRequest, ExportMetricsServiceResponse};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tonic::{Request, Response, Status};
 
@@ -76,15 +77,22 @@ impl Collector {
         of_resource.flat_map(|spans| &spans.scope_spans).flat_map(|spans| spans.spans.clone()).collect()
     }
 
+    /// Returns the name of the service whose process exported a span.
+    pub(crate) fn service_of(&self, span: &Span) -> String {
+        let traces = self.received.traces.lock().unwrap();
+        let mut of_resource = traces.iter().flat_map(|request| &request.resource_spans);
+        let exported = of_resource.find(|spans| {
+            let mut inside = spans.scope_spans.iter().flat_map(|spans| &spans.spans);
+            inside.any(|other| other.span_id == span.span_id && other.trace_id == span.trace_id)
+        });
+        attribute(exported.unwrap().resource.as_ref().unwrap(), "service.name").unwrap()
+    }
+
     /// Returns the value of an attribute of whoever exports spans.
     pub(crate) fn resource(&self, key: &str) -> Option<String> {
         let traces = self.received.traces.lock().unwrap();
-        let resources = traces.iter().flat_map(|request| &request.resource_spans).filter_map(|spans| spans.resource.as_ref());
-        let attribute = resources.flat_map(|resource| &resource.attributes).find(|attribute| attribute.key == key)?;
-        match attribute.value.as_ref()?.value.as_ref()? {
-            Value::StringValue(text) => Some(text.clone()),
-            other => panic!("{key} is {other:?}"),
-        }
+        let mut resources = traces.iter().flat_map(|request| &request.resource_spans).filter_map(|spans| spans.resource.as_ref());
+        resources.find_map(|resource| attribute(resource, key))
     }
 
     /// Returns the names of the metrics so far.
@@ -102,8 +110,29 @@ impl Collector {
 
     /// Waits until the spans that came hold what `holds` looks for.
     pub(crate) async fn until(&self, what: &str, holds: impl Fn(&[Span]) -> bool) -> Vec<Span> {
-        until(PATIENCE, what, async || holds(&self.spans())).await;
-        self.spans()
+        let started = Instant::now();
+        loop {
+            let spans = self.spans();
+            if holds(&spans) {
+                return spans;
+            }
+            if started.elapsed() > PATIENCE {
+                let came: BTreeSet<_> = spans
+                    .iter()
+                    .map(|span| format!("{:02x?} {}: {}", &span.trace_id[..4], self.service_of(span), span.name))
+                    .collect();
+                panic!("not within {PATIENCE:?}: {what}; what came, by trace: {came:#?}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+fn attribute(resource: &Resource, key: &str) -> Option<String> {
+    let attribute = resource.attributes.iter().find(|attribute| attribute.key == key)?;
+    match attribute.value.as_ref()?.value.as_ref()? {
+        Value::StringValue(text) => Some(text.clone()),
+        other => panic!("{key} is {other:?}"),
     }
 }
 

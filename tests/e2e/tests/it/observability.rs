@@ -23,8 +23,19 @@ fn find<'a>(spans: &'a [Span], name: &str, kind: SpanKind) -> Option<&'a Span> {
 
 #[tokio::test]
 async fn one_trace_shows_a_webhook_from_http_to_the_last_view() {
+    one_trace_shows_a_webhook(Engine::Sqlite, |_| "colloquy-all".to_owned()).await;
+}
+
+#[tokio::test]
+async fn one_trace_shows_a_webhook_on_its_way_through_many_processes() {
+    let Some(suite) = Engine::suite().await else { return };
+    one_trace_shows_a_webhook(suite, |service| format!("colloquy-{service}")).await;
+}
+
+/// Delivers one, and follows it; `name` says how the process of a service calls itself.
+async fn one_trace_shows_a_webhook(engine: Engine, name: impl Fn(&str) -> String) {
     let collector = Collector::start().await;
-    let server = Server::start_with(Engine::Sqlite, &collector.settings()).await;
+    let server = Server::start_with(engine, &collector.settings()).await;
     let source = server.source(Provider::Vapi).await;
     let sample = samples().into_iter().find(|sample| sample.name == "end-of-call-report").unwrap();
     assert!(server.deliver(&source, &sample.body).await.unwrap().status().is_success());
@@ -42,6 +53,9 @@ async fn one_trace_shows_a_webhook_from_http_to_the_last_view() {
     let client = find(&trace, receive, SpanKind::Client).unwrap();
     let server_side = find(&trace, receive, SpanKind::Server).unwrap();
     let append = find(&trace, "colloquy.log.append", SpanKind::Producer).unwrap();
+    for (span, service) in [(&http, "edge"), (client, "edge"), (server_side, "ingestion"), (append, "ingestion")] {
+        assert_eq!(collector.service_of(span), name(service), "{}", span.name);
+    }
     assert_eq!(http.kind, SpanKind::Server as i32);
     assert!(http.parent_span_id.is_empty());
     assert_eq!(client.parent_span_id, http.span_id);
@@ -52,8 +66,8 @@ async fn one_trace_shows_a_webhook_from_http_to_the_last_view() {
         assert_eq!(apply.parent_span_id, server_side.span_id, "{reader}");
         assert!(apply.end_time_unix_nano >= append.start_time_unix_nano, "{reader}");
         assert_eq!(apply.links.len(), 1, "{reader}");
+        assert_eq!(collector.service_of(apply), name(reader));
     }
-    assert_eq!(collector.resource("service.name").unwrap(), "colloquy-all");
     assert_eq!(collector.resource("service.version").unwrap(), env!("CARGO_PKG_VERSION"));
 }
 

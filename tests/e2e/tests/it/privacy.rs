@@ -5,6 +5,8 @@ use std::time::Duration;
 use colloquy_e2e::{Engine, Server, Source};
 use colloquy_testkit::until;
 use colloquy_types::Provider;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -60,20 +62,23 @@ async fn nothing_anybody_said_reaches_a_log_or_a_metric() {
 
 #[tokio::test]
 async fn nothing_anybody_sends_anywhere_reaches_what_operators_collect() {
-    for format in ["text", "json"] {
+    let suite = Engine::suite().await.map(|suite| (suite, "json"));
+    for (engine, format) in [(Engine::Sqlite, "text"), (Engine::Sqlite, "json")].into_iter().chain(suite) {
         let collector = Collector::start().await;
         let mut settings = collector.settings();
         settings.extend([("COLLOQUY_LOG_FORMAT", format), ("RUST_LOG", "info,colloquy=debug")]);
-        let server = Server::start_with(Engine::Sqlite, &settings).await;
+        let server = Server::start_with(engine, &settings).await;
         let id = send_events(&server).await;
         send_deliveries(&server).await;
         ask(&server, &id).await;
         send_nonsense(&server, &id).await;
         call_what_is_not_there(&server).await;
 
-        // The last of it has arrived, and so has all before it.
-        let last = |name: &str| name == "DELETE /v1/sources/{id}";
-        collector.until("the last request", |spans| spans.iter().any(|span| last(&span.name))).await;
+        // The last of it has arrived, and so has all before it, from the edges as well as from behind them.
+        for last in ["DELETE /v1/sources/{id}", "colloquy.ingestion.v1.SourceService/DeleteSource"] {
+            let server_side = |span: &Span| span.name == last && span.kind == SpanKind::Server as i32;
+            collector.until(last, |spans| spans.iter().any(server_side)).await;
+        }
         let patience = Duration::from_secs(30);
         let counted =
             |text: &str| text.contains("colloquy_webhook_deliveries") && text.contains("colloquy_recording_fetch_queue");

@@ -1,4 +1,4 @@
-//! PostgreSQL that crashes, and PostgreSQL that takes no more connections.
+//! PostgreSQL that crashes, PostgreSQL that is away when services start, and PostgreSQL that takes no more connections.
 
 use std::time::Duration;
 
@@ -32,6 +32,32 @@ async fn postgres_can_crash_with_the_embedded_log() {
 #[ignore = "run by tests/run faults"]
 async fn postgres_can_crash_with_jetstream() {
     restarted(Log::jetstream().await).await;
+}
+
+/// Whatever watches over processes starts them as soon as they have ended, whether their database is back or not.
+async fn away_at_the_start(log: Log) {
+    let mut scene = Scene::start("services start while PostgreSQL is away", log).await;
+    let stream = scene.stream();
+    stream.reaches(20).await;
+    scene.postgres.crash();
+    let victims = scene.kill_and_start(&["access", "ingestion", "conversation-store", "transcript"]).await;
+    tokio::time::sleep(Duration::from_secs(3) + scene.chance.moment(Duration::from_secs(2))).await;
+    for victim in &victims {
+        let member = scene.server.installation().member(victim);
+        assert!(member.listening().is_none(), "{victim} is ready without its database");
+        assert!(member.running().ended().is_none(), "{victim} gave up:\n{}", member.log());
+    }
+    scene.postgres.restart().await;
+    for victim in &victims {
+        scene.server.installation().member(victim).ready().await;
+    }
+    scene.holds(stream).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by tests/run faults"]
+async fn services_can_be_started_while_postgres_is_away_with_jetstream() {
+    away_at_the_start(Log::jetstream().await).await;
 }
 
 /// Takes every connection there is, from whoever has it.

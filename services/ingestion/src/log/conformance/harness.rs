@@ -39,7 +39,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 /// Where a log is kept, and outlives the process that has it open.
 enum Place {
     Folder(TempDir),
-    JetStream { nats: tokio::sync::Mutex<Nats>, store: PathBuf, database: Box<Settings>, _folder: TempDir },
+    JetStream { nats: Box<tokio::sync::Mutex<Nats>>, store: PathBuf, database: Box<Settings>, _folder: TempDir },
 }
 
 pub(crate) struct Subject {
@@ -102,7 +102,7 @@ impl Subject {
             database.database = DatabaseUrl::parse(&url, folder.path()).unwrap();
         }
         let nats = Nats::start().await;
-        let (store, nats) = (nats.store(), tokio::sync::Mutex::new(nats));
+        let (store, nats) = (nats.store(), Box::new(tokio::sync::Mutex::new(nats)));
         let place = Place::JetStream { nats, store, database: Box::new(database), _folder: folder };
         Some(Self::at(Arc::new(place), settings, remote).await)
     }
