@@ -29,10 +29,14 @@ pub(crate) async fn measure(turns: u64, seconds: u64) {
     let mut server = Server::start(engine).await;
     memory(&mut server, "idle");
     println!("two replicas of each reader:");
+    let before = cpu(&mut server);
     let peak = writes::native_batches(&server, turns).await;
+    report_cpu(&before, &cpu(&mut server));
     memory(&mut server, &format!("after {turns} turns"));
     writes::single_turns(&server, seconds, None).await;
+    let before = cpu(&mut server);
     writes::webhooks(&server, seconds).await;
+    report_cpu(&before, &cpu(&mut server));
     // By now there are many small records, which is what reading a log costs.
     consume_against_stream(&mut server, &log).await;
     webhook_to_readable(&server, seconds).await;
@@ -54,6 +58,40 @@ fn memory(server: &mut Server, when: &str) {
     }
     let text: Vec<String> = by_service.iter().map(|(service, each)| format!("{service} {}", each.join("+"))).collect();
     println!("memory, {when}, MB resident: {}", text.join(", "));
+}
+
+/// Returns the processor time each service has had, and the engines on this machine, in seconds.
+fn cpu(server: &mut Server) -> BTreeMap<String, f64> {
+    let mut by_name: BTreeMap<String, f64> = BTreeMap::new();
+    for member in server.installation().members() {
+        let service = member.service().unwrap_or("all").to_owned();
+        *by_name.entry(service).or_default() += cpu_seconds(&member.running().id().to_string()).unwrap_or_default();
+    }
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let process = entry.file_name().to_string_lossy().into_owned();
+        let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        if let Some(engine) = ["postgres", "nats-server", "colloquy-load"].into_iter().find(|engine| *engine == name.trim()) {
+            *by_name.entry(engine.to_owned()).or_default() += cpu_seconds(&process).unwrap_or_default();
+        }
+    }
+    by_name
+}
+
+/// Returns a process's time in user and system mode: fields 14 and 15 of proc(5), in hundredths of a second.
+fn cpu_seconds(process: &str) -> Option<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let (user, system): (f64, f64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some((user + system) / 100.0)
+}
+
+fn report_cpu(before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>) {
+    let spent: Vec<(&String, f64)> =
+        after.iter().map(|(name, seconds)| (name, seconds - before.get(name).copied().unwrap_or_default())).collect();
+    let all: f64 = spent.iter().map(|(_, seconds)| seconds).sum();
+    let text: Vec<String> =
+        spent.iter().map(|(name, seconds)| format!("{name} {:.0} %", 100.0 * seconds / all.max(0.01))).collect();
+    println!("  processor time, {all:.1} s: {}", text.join(", "));
 }
 
 /// From a webhook's first byte sent to its conversation and its transcript read: two requests, as a person's browser makes them.

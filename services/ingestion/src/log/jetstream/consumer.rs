@@ -192,6 +192,8 @@ fn keeping_start(config: Config, found: Option<Info>) -> Config {
 /// Beginning the consumer itself anew would not do: acknowledgements that are still under way would count for the new one.
 struct CatchingUp {
     pages: mpsc::Receiver<Result<(Position, Page), LogError>>,
+    /// From here on the last pages had nothing.
+    nothing_since: Option<Position>,
     /// Whether all of it was read.
     complete: Arc<AtomicBool>,
     _reading: AbortOnDropHandle<()>,
@@ -219,7 +221,7 @@ impl CatchingUp {
             }
             completed.store(true, Ordering::SeqCst);
         });
-        Self { pages, complete, _reading: AbortOnDropHandle::new(reading) }
+        Self { pages, nothing_since: None, complete, _reading: AbortOnDropHandle::new(reading) }
     }
 
     fn is_complete(&self) -> bool {
@@ -377,8 +379,14 @@ impl ConsumerStream {
     async fn catch_up(&mut self) -> Result<Option<Batch>, LogError> {
         while let Some(catching_up) = &mut self.catching_up {
             match catching_up.pages.recv().await.transpose()? {
-                Some((_, page)) if page.records.is_empty() => {}
-                Some((after, page)) => return Ok(Some(self.unheld(page.records, after, Position::START))),
+                // Where there is nothing, what follows it begins.
+                Some((after, page)) if page.records.is_empty() => {
+                    catching_up.nothing_since.get_or_insert(after);
+                }
+                Some((after, page)) => {
+                    let after = catching_up.nothing_since.take().unwrap_or(after);
+                    return Ok(Some(self.unheld(page.records, after, Position::START)));
+                }
                 None if catching_up.is_complete() => self.catching_up = None,
                 None => return Err(LogError::Closed),
             }
@@ -386,7 +394,7 @@ impl ConsumerStream {
         if !self.announces {
             return Ok(None);
         }
-        self.ask().await;
+        self.check().await?;
         self.announces = false;
         // Everything that was handed out before this stream began is with the reader now.
         Ok(Some(self.unheld(Vec::new(), self.acknowledged, self.acknowledged)))
