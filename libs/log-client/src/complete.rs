@@ -34,6 +34,11 @@ impl Complete {
         self.through
     }
 
+    /// Returns whether something beyond a gap is applied.
+    pub(crate) fn has_gap(&self) -> bool {
+        !self.islands.is_empty()
+    }
+
     /// Notes that all streams together have applied everything up to `position`.
     pub(crate) fn acknowledged(&mut self, position: Position) {
         self.through = self.through.max(position);

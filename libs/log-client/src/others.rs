@@ -4,6 +4,7 @@
 //! says that it was acknowledged, which is after its commit. The log is asked only while a read waits.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use colloquy_proto::log::v1 as pb;
@@ -13,6 +14,8 @@ use colloquy_service::transport::Transport;
 use colloquy_types::Position;
 use tokio::sync::watch;
 use tonic::{Code, Status};
+
+use crate::Reader;
 
 /// Most waits are over before the first question.
 const FIRST_PAUSE: Duration = Duration::from_millis(3);
@@ -31,14 +34,18 @@ pub(crate) async fn acknowledged(name: &'static str, client: &mut EventLogServic
     }
 }
 
-/// Moves `progress` along with what all streams of `name` have acknowledged, while somebody waits for it; not before it has come
-/// to `own_until`.
+/// Moves `progress` along while somebody waits for it: with the position in the view itself, which another replica may have moved,
+/// and with what all streams of the name have acknowledged; with that not before `progress` has come to `own_until`.
+///
+/// The view knows more after a crash of everything: what the dead had in their hands keeps the log from saying that what came after
+/// it is acknowledged.
 pub(crate) async fn follow(
-    name: &'static str,
+    reader: Arc<dyn Reader>,
     mut client: EventLogServiceClient<Transport>,
     progress: Progress,
     own_until: watch::Receiver<Position>,
 ) -> Infallible {
+    let name = reader.name();
     let mut waiting = progress.waiting();
     loop {
         // `progress` itself keeps the channel open.
@@ -49,8 +56,11 @@ pub(crate) async fn follow(
             if *waiting.borrow() == 0 {
                 break;
             }
+            // Whoever cannot be asked is no news: whoever waits does so for a bounded time.
+            if let Ok(position) = reader.position().await {
+                progress.advance_to(position);
+            }
             if progress.current() >= *own_until.borrow()
-                // A log that cannot be asked is no news: whoever waits does so for a bounded time.
                 && let Ok(acknowledged) = acknowledged(name, &mut client).await
                 // It may have begun anew while it was asked.
                 && progress.current() >= *own_until.borrow()

@@ -31,6 +31,8 @@ const QUIET_FAILURES: u32 = 5;
 const JOIN_EVENTS: usize = 2_000;
 /// How many decoded batches may wait while one is applied.
 const AHEAD: usize = 2;
+/// How long a gap may stay before it is looked whether another replica has closed it.
+const LOOK_AFTER: Duration = Duration::from_millis(100);
 /// How many acknowledgements may be under way; the log hands out fewer batches than this.
 const ACKNOWLEDGEMENTS: usize = 64;
 
@@ -64,7 +66,8 @@ pub async fn run(reader: Arc<dyn Reader>, log: Transport, progress: Progress, st
     let name = reader.name();
     // Until the first stream has begun, nothing that others acknowledged is believed.
     let (own_until, others_from) = watch::channel(Position(u64::MAX));
-    let _others = AbortOnDropHandle::new(tokio::spawn(others::follow(name, client.clone(), progress.clone(), others_from)));
+    let _others =
+        AbortOnDropHandle::new(tokio::spawn(others::follow(Arc::clone(&reader), client.clone(), progress.clone(), others_from)));
     let applying = Arc::new(Applying { reader, progress, stop: stop.clone() });
     let _unknown = AbortOnDropHandle::new(tokio::spawn(unknown::pick_up(Arc::clone(&applying))));
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
@@ -156,6 +159,18 @@ struct Handed {
     acknowledged: Position,
 }
 
+/// Closes a gap with what the other replicas have written meanwhile, and writes down how far the view has come by that: they may wait
+/// for it in turn.
+async fn look_at_others(applying: &Applying, complete: &mut Complete) -> Result<(), Ended> {
+    let position = applying.reader.position().await?;
+    complete.acknowledged(position);
+    let through = complete.through();
+    if through > position {
+        applying.apply(Vec::new(), Course { before: through, in_order: true, through }).await?;
+    }
+    Ok(())
+}
+
 async fn apply_all(
     applying: &Applying,
     opened: Opened,
@@ -167,15 +182,22 @@ async fn apply_all(
     // Decoding goes on beside the transaction; it ends when this function does.
     let _decoding = AbortOnDropHandle::new(tokio::spawn(decode_all(Arc::clone(&applying.reader), batches, decoded)));
     loop {
-        let first = tokio::select! {
-            biased;
-            () = applying.stop.cancelled() => return Err(Ended::Stop),
-            handed = batches_decoded.recv() => handed.ok_or(Ended::Closed)??,
+        let first = loop {
+            tokio::select! {
+                biased;
+                () = applying.stop.cancelled() => return Err(Ended::Stop),
+                handed = batches_decoded.recv() => break handed.ok_or(Ended::Closed)??,
+                () = tokio::time::sleep(LOOK_AFTER), if complete.has_gap() => look_at_others(applying, &mut complete).await?,
+            }
         };
         // A stream that opens and breaks at once works no better than one that does not open.
         note_working(applying.reader.name(), backoff);
         // What the log says of the others' work counts once everything that came before it is applied.
         complete.acknowledged(first.acknowledged);
+        if !complete.continues_with(&[first.span]) {
+            // What the other replicas have written since stands in the view itself.
+            complete.acknowledged(applying.reader.position().await?);
+        }
         let before = complete.clone();
         let (mut items, mut events, mut ids, mut spans) = (Vec::new(), 0, Vec::new(), Vec::new());
         let mut told = false;

@@ -320,6 +320,24 @@ async fn a_gap_that_another_replica_fills_is_waited_for_and_never_skipped() {
 }
 
 #[tokio::test]
+async fn a_gap_that_another_replica_closed_in_the_view_is_noticed() {
+    let log = FakeLog::with(records([1, 2, 5]));
+    log.0.shared.store(true, Ordering::SeqCst);
+    let running = Running::start(View::default(), &log);
+    let applied = async {
+        while running.view.applied() != [1, 2, 5] {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, applied).await.expect("all of its share is applied");
+    // The other replica writes 3 and 4, and the log cannot say so yet.
+    running.view.state.lock().unwrap().position = Position::end_of(4);
+    running.through(5).await;
+    assert_eq!(running.view.state.lock().unwrap().position, Position::end_of(5));
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn a_restored_view_is_not_complete_because_it_once_was() {
     let log = FakeLog::with(records(1..=5));
     // What it had acknowledged before its database was put back.

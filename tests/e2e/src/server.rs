@@ -158,7 +158,7 @@ impl Server {
         let answer = self.request(Method::GET, path).send().await.unwrap();
         let status = answer.status();
         let text = answer.text().await.unwrap();
-        assert_eq!(status, StatusCode::OK, "{path}: {text}");
+        assert_eq!(status, StatusCode::OK, "{path}: {text}\n{}", self.installation.last_words(20));
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}: {text}"))
     }
 
