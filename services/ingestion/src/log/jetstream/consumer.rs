@@ -2,9 +2,11 @@
 //! is acknowledged there; what a stream held when it was lost goes back at once, and what a stream holds for longer than the
 //! ack wait is handed to another.
 
+mod catching_up;
+mod state;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::pull::{Batch as Pull, BatchError, Config};
@@ -13,18 +15,20 @@ use async_nats::jetstream::context::ConsumerInfoErrorKind;
 use async_nats::jetstream::message::Acker;
 use async_nats::jetstream::{AckKind, Message};
 use async_trait::async_trait;
-use colloquy_types::{OrganizationId, Position, Timestamp};
+use colloquy_types::{OrganizationId, Position};
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
+use self::catching_up::CatchingUp;
 use super::link::{Epoch, Extent, Link};
-use super::{load, reader};
-use crate::log::{Batch, Consumer, ConsumerStart, ConsumerState, LogError, LogRecord, Page, ReadRequest};
+use super::load;
+use crate::log::{Batch, Consumer, ConsumerStart, LogError, LogRecord};
+
+pub(super) use self::state::states;
 
 /// How many batches one stream may hold without acknowledging.
 const WINDOW: usize = 4;
@@ -183,49 +187,6 @@ fn keeping_start(config: Config, found: Option<Info>) -> Config {
     match found {
         Some(info) => Config { deliver_policy: info.config.deliver_policy, ..config },
         None => config,
-    }
-}
-
-/// A reader that stands before what the servers have handed out: its view was restored, or lost its last writes, or it died with
-/// work in its hands. It gets all of that again, read by position; what the servers hand out again besides is a repeat.
-///
-/// Beginning the consumer itself anew would not do: acknowledgements that are still under way would count for the new one.
-struct CatchingUp {
-    pages: mpsc::Receiver<Result<(Position, Page), LogError>>,
-    /// From here on the last pages had nothing.
-    nothing_since: Option<Position>,
-    /// Whether all of it was read.
-    complete: Arc<AtomicBool>,
-    _reading: AbortOnDropHandle<()>,
-}
-
-impl CatchingUp {
-    fn begin(link: Arc<Link>, epoch: Arc<Epoch>, start: &ConsumerStart, after: Position, until: u64) -> Self {
-        let (found, pages) = mpsc::channel(1);
-        let (organization, max_events) = (start.organization.clone(), start.max_events.max(1));
-        let complete = Arc::new(AtomicBool::new(false));
-        let completed = Arc::clone(&complete);
-        // A task of its own, since the future that waits for it is dropped with every acknowledgement.
-        let reading = tokio::spawn(async move {
-            let mut after = after;
-            while after < Position::end_of(until) {
-                let organization = organization.as_ref();
-                let request = ReadRequest { after, through: Position::end_of(until), organization, max_events };
-                let page = reader::page(&link, &epoch, request, until).await;
-                let place = after;
-                let failed = page.is_err();
-                after = page.as_ref().map_or(after, |page| page.through);
-                if found.send(page.map(|page| (place, page))).await.is_err() || failed {
-                    return;
-                }
-            }
-            completed.store(true, Ordering::SeqCst);
-        });
-        Self { pages, nothing_since: None, complete, _reading: AbortOnDropHandle::new(reading) }
-    }
-
-    fn is_complete(&self) -> bool {
-        self.complete.load(Ordering::SeqCst)
     }
 }
 
@@ -546,64 +507,6 @@ fn release(ackers: Vec<Acker>, kind: AckKind, pull: Option<Pull>, link: Arc<Link
             }
         }
     });
-}
-
-/// Returns how far the consumers of `organization` have come, by name; only the one called `name` when it is given.
-///
-/// # Errors
-/// When the servers do not answer.
-pub(super) async fn states(
-    link: &Link,
-    organization: Option<&OrganizationId>,
-    name: Option<&str>,
-) -> Result<Vec<ConsumerState>, LogError> {
-    let epoch = link.epoch().await?;
-    let end = link.extent(&epoch).await?.last;
-    let stream = link.stream().await?;
-    let infos: Vec<Info> = match name {
-        Some(name) => info(link, &durable_name(&epoch, organization, name)).await?.into_iter().collect(),
-        None => stream.consumers().take(MAX_CONSUMERS * 2).try_collect().await.map_err(LogError::engine)?,
-    };
-    let mut states = Vec::new();
-    for info in infos {
-        let described = info.config.description.as_deref().and_then(|text| serde_json::from_str::<Described>(text).ok());
-        if let Some(described) = described
-            && described.organization.as_ref() == organization
-        {
-            states.push(state(link, &epoch, &info, described, end).await?);
-        }
-    }
-    states.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(states)
-}
-
-async fn state(link: &Link, epoch: &Epoch, info: &Info, described: Described, end: u64) -> Result<ConsumerState, LogError> {
-    let handed_out = info.num_ack_pending as u64;
-    let lag_records = info.num_pending + handed_out;
-    let floor = info.ack_floor.stream_sequence;
-    // Of the stream's leader: the consumer's own count may be of a server that lags behind.
-    let oldest = if lag_records == 0 && floor >= end {
-        None
-    } else {
-        let subject = epoch.records_of(described.organization.as_ref());
-        link.get_next(&subject, floor + 1).await?.filter(|message| message.sequence <= end)
-    };
-    let nothing_left = oldest.is_none() && lag_records == 0;
-    let acknowledged = epoch.end_of(if nothing_left { floor.max(end) } else { floor });
-    let oldest = oldest.and_then(|message| {
-        let millis = i64::try_from(message.time.unix_timestamp_nanos() / 1_000_000).ok()?;
-        Timestamp::from_millis(millis).ok()
-    });
-    Ok(ConsumerState {
-        name: described.consumer,
-        organization: described.organization,
-        acknowledged,
-        end: epoch.end_of(end),
-        lag_records,
-        handed_out,
-        redelivered: info.num_redelivered as u64,
-        oldest_received_at: oldest,
-    })
 }
 
 #[cfg(test)]
