@@ -8,8 +8,9 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    Analysis, Change, Cost, Data, Ended, ErrorRaised, Event, Facts, Feedback, JsonMap, Message, Outcome, Patch, Record,
-    Recording, RecordingFailed, Session, SessionEnd, ToolCall, ToolResult, Transfer, Turn, Update, Word,
+    Alert, Analysis, Change, Command, CommandDone, CommandRefused, ControlOffer, Cost, Data, Ended, ErrorRaised, Event, Facts,
+    Feedback, JsonMap, LeaseChange, Message, Outcome, Patch, Record, Recording, RecordingFailed, Session, SessionEnd, Speech,
+    ToolCall, ToolResult, Transfer, Turn, Update, Word,
 };
 
 /// A field of a message that cannot be read.
@@ -206,6 +207,35 @@ fn data_to_pb(data: Data) -> pb::event::Data {
         Data::ErrorRaised(error) => {
             Pb::ErrorRaised(pb::ErrorRaised { code: error.code, message: error.message, component: error.component })
         }
+        Data::SpeechUpdated(speech) => {
+            Pb::SpeechUpdated(pb::SpeechUpdated { role: speech.role.to_string(), state: speech.state.to_string() })
+        }
+        Data::ControlOffered(offer) => Pb::ControlOffered(pb::ControlOffered { url: offer.url }),
+        Data::ControlAccepted(command) => Pb::ControlAccepted(pb::ControlAccepted {
+            command_id: command.command_id.to_string(),
+            command: command.command.to_string(),
+            text: command.text,
+            destination: command.destination,
+            muted: command.muted,
+            holder: command.holder,
+        }),
+        Data::ControlApplied(done) => {
+            Pb::ControlApplied(pb::ControlApplied { command_id: done.command_id.to_string(), command: done.command.to_string() })
+        }
+        Data::ControlRejected(refused) => Pb::ControlRejected(pb::ControlRejected {
+            command_id: refused.command_id.to_string(),
+            command: refused.command.to_string(),
+            reason: refused.reason,
+            detail: refused.detail,
+        }),
+        Data::ControlLeaseChanged(change) => Pb::ControlLeaseChanged(pb::ControlLeaseChanged {
+            state: change.state.to_string(),
+            holder: change.holder,
+            expires_at: change.expires_at.map(timestamp_to_pb),
+        }),
+        Data::AlertOpened(alert) => Pb::AlertOpened(pb::AlertOpened { alert: Some(alert.into()) }),
+        Data::AlertAcknowledged(alert) => Pb::AlertAcknowledged(pb::AlertAcknowledged { alert: Some(alert.into()) }),
+        Data::AlertResolved(alert) => Pb::AlertResolved(pb::AlertResolved { alert: Some(alert.into()) }),
     }
 }
 
@@ -260,6 +290,37 @@ fn data_from_pb(data: pb::event::Data) -> Read<Data> {
         Pb::ErrorRaised(error) => {
             Data::ErrorRaised(ErrorRaised { code: error.code, message: error.message, component: error.component })
         }
+        Pb::SpeechUpdated(speech) => Data::SpeechUpdated(Speech {
+            role: parse("speech_updated.role", &speech.role)?,
+            state: parse("speech_updated.state", &speech.state)?,
+        }),
+        Pb::ControlOffered(offer) => Data::ControlOffered(ControlOffer { url: offer.url }),
+        Pb::ControlAccepted(command) => Data::ControlAccepted(Command {
+            command_id: uuid("control_accepted.command_id", &command.command_id)?,
+            command: parse("control_accepted.command", &command.command)?,
+            text: command.text,
+            destination: command.destination,
+            muted: command.muted,
+            holder: command.holder,
+        }),
+        Pb::ControlApplied(done) => Data::ControlApplied(CommandDone {
+            command_id: uuid("control_applied.command_id", &done.command_id)?,
+            command: parse("control_applied.command", &done.command)?,
+        }),
+        Pb::ControlRejected(refused) => Data::ControlRejected(CommandRefused {
+            command_id: uuid("control_rejected.command_id", &refused.command_id)?,
+            command: parse("control_rejected.command", &refused.command)?,
+            reason: refused.reason,
+            detail: refused.detail,
+        }),
+        Pb::ControlLeaseChanged(change) => Data::ControlLeaseChanged(LeaseChange {
+            state: parse("control_lease_changed.state", &change.state)?,
+            holder: change.holder,
+            expires_at: time_opt("control_lease_changed.expires_at", change.expires_at)?,
+        }),
+        Pb::AlertOpened(opened) => Data::AlertOpened(alert_from_pb(opened.alert)?),
+        Pb::AlertAcknowledged(acknowledged) => Data::AlertAcknowledged(alert_from_pb(acknowledged.alert)?),
+        Pb::AlertResolved(resolved) => Data::AlertResolved(alert_from_pb(resolved.alert)?),
     })
 }
 
@@ -451,6 +512,29 @@ impl TryFrom<pb::ConversationPatched> for Patch {
     }
 }
 
+impl From<Alert> for pb::AlertData {
+    fn from(alert: Alert) -> Self {
+        Self {
+            alert_id: alert.alert_id.to_string(),
+            rule_id: alert.rule_id.to_string(),
+            rule_name: alert.rule_name,
+            severity: alert.severity.to_string(),
+            evidence_json: to_json(alert.evidence),
+        }
+    }
+}
+
+fn alert_from_pb(alert: Option<pb::AlertData>) -> Read<Alert> {
+    let Some(alert) = alert else { return bad("alert", "is required") };
+    Ok(Alert {
+        alert_id: uuid("alert.alert_id", &alert.alert_id)?,
+        rule_id: uuid("alert.rule_id", &alert.rule_id)?,
+        rule_name: alert.rule_name,
+        severity: parse("alert.severity", &alert.severity)?,
+        evidence: json("alert.evidence_json", alert.evidence_json)?,
+    })
+}
+
 impl From<Turn> for pb::TurnData {
     fn from(turn: Turn) -> Self {
         Self {
@@ -550,7 +634,7 @@ mod tests {
     use colloquy_types::Provider;
 
     use super::*;
-    use crate::{Authority, CallSuccessful, EndStatus, Role};
+    use crate::{Authority, CallSuccessful, CommandKind, EndStatus, LeaseState, Role, Severity, SpeechState};
 
     fn event(data: Data) -> Event {
         let conversation_id = ConversationId::generate();
@@ -582,6 +666,35 @@ mod tests {
             }),
             Data::Patched(Patch { client_id: Change::To(None), ..Patch::default() }),
             Data::TranscriptCompleted { turns: vec![turn], revision: 7 },
+            Data::SpeechUpdated(Speech { role: Role::User, state: SpeechState::Started }),
+            Data::ControlOffered(ControlOffer { url: "https://voice.example/1/control".to_owned() }),
+            Data::ControlAccepted(Command {
+                command_id: Uuid::from_u128(1),
+                command: CommandKind::Say,
+                text: Some("hello".to_owned()),
+                destination: None,
+                muted: Some(true),
+                holder: Some("Ada".to_owned()),
+            }),
+            Data::ControlApplied(CommandDone { command_id: Uuid::from_u128(1), command: CommandKind::End }),
+            Data::ControlRejected(CommandRefused {
+                command_id: Uuid::from_u128(1),
+                command: CommandKind::Transfer,
+                reason: "vendor_refused".to_owned(),
+                detail: Some("no such number".to_owned()),
+            }),
+            Data::ControlLeaseChanged(LeaseChange {
+                state: LeaseState::Taken,
+                holder: "Ada".to_owned(),
+                expires_at: Some(Timestamp::from_millis(7).unwrap()),
+            }),
+            Data::AlertOpened(Alert {
+                alert_id: Uuid::from_u128(1),
+                rule_id: Uuid::from_u128(2),
+                rule_name: "long silence".to_owned(),
+                severity: Severity::Warning,
+                evidence: Some(JsonMap::new()),
+            }),
         ];
         for data in data {
             let written = event(data);

@@ -3,10 +3,11 @@
 use colloquy_types::{ConversationId, EventId, OrganizationId, Position, Provider, RecordId, SourceId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::{
-    Authority, CallSuccessful, Direction, EndStatus, LiveStatus, RecordingChannel, ResolutionStatus, Sentiment, Thumbs,
-    TransferState, Turn,
+    Authority, CallSuccessful, CommandKind, Direction, EndStatus, LeaseState, LiveStatus, RecordingChannel, ResolutionStatus,
+    Role, Sentiment, Severity, SpeechState, Thumbs, TransferState, Turn,
 };
 
 /// A JSON object.
@@ -117,6 +118,33 @@ pub enum Data {
     /// Something went wrong inside the conversation.
     #[serde(rename = "error.raised")]
     ErrorRaised(ErrorRaised),
+    /// Somebody began or ceased to speak.
+    #[serde(rename = "speech.updated")]
+    SpeechUpdated(Speech),
+    /// The provider said where a running conversation can be steered. Shown to nobody.
+    #[serde(rename = "control.offered")]
+    ControlOffered(ControlOffer),
+    /// A command was taken and will be carried out.
+    #[serde(rename = "control.accepted")]
+    ControlAccepted(Command),
+    /// A command was carried out.
+    #[serde(rename = "control.applied")]
+    ControlApplied(CommandDone),
+    /// A command was not carried out, or nobody knows whether it was.
+    #[serde(rename = "control.rejected")]
+    ControlRejected(CommandRefused),
+    /// Who holds the conversation changed.
+    #[serde(rename = "control.lease_changed")]
+    ControlLeaseChanged(LeaseChange),
+    /// An alert was raised.
+    #[serde(rename = "alert.opened")]
+    AlertOpened(Alert),
+    /// Somebody looks into an alert.
+    #[serde(rename = "alert.acknowledged")]
+    AlertAcknowledged(Alert),
+    /// An alert is dealt with.
+    #[serde(rename = "alert.resolved")]
+    AlertResolved(Alert),
 }
 
 impl Data {
@@ -139,6 +167,15 @@ impl Data {
             Self::RecordingFailed(_) => "recording.failed",
             Self::FeedbackGiven(_) => "feedback.given",
             Self::ErrorRaised(_) => "error.raised",
+            Self::SpeechUpdated(_) => "speech.updated",
+            Self::ControlOffered(_) => "control.offered",
+            Self::ControlAccepted(_) => "control.accepted",
+            Self::ControlApplied(_) => "control.applied",
+            Self::ControlRejected(_) => "control.rejected",
+            Self::ControlLeaseChanged(_) => "control.lease_changed",
+            Self::AlertOpened(_) => "alert.opened",
+            Self::AlertAcknowledged(_) => "alert.acknowledged",
+            Self::AlertResolved(_) => "alert.resolved",
         }
     }
 
@@ -170,6 +207,24 @@ impl Data {
             self,
             Self::TurnAdded(_) | Self::TurnUpdated(_) | Self::TranscriptUpdated { .. } | Self::TranscriptCompleted { .. }
         )
+    }
+
+    /// Returns whether the event belongs to the course of its conversation, and so to its record and history. What passes (who
+    /// speaks right now), what only services may know and what others think of the conversation does not.
+    pub const fn is_of_the_record(&self) -> bool {
+        !matches!(
+            self,
+            Self::SpeechUpdated(_)
+                | Self::ControlOffered(_)
+                | Self::AlertOpened(_)
+                | Self::AlertAcknowledged(_)
+                | Self::AlertResolved(_)
+        )
+    }
+
+    /// Returns whether the event may be shown to people outside of Colloquy.
+    pub const fn is_public(&self) -> bool {
+        !matches!(self, Self::ControlOffered(_))
     }
 }
 
@@ -559,4 +614,100 @@ pub struct ErrorRaised {
     /// Where.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub component: Option<String>,
+}
+
+/// Somebody began or ceased to speak.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Speech {
+    /// Who.
+    pub role: Role,
+    /// Which.
+    pub state: SpeechState,
+}
+
+/// Where a running conversation can be steered.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlOffer {
+    /// The provider's address for commands to this conversation. Who knows it can steer the call.
+    pub url: String,
+}
+
+impl std::fmt::Debug for ControlOffer {
+    /// Shows nothing.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ControlOffer")
+    }
+}
+
+/// A command to a running conversation.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Command {
+    /// The command.
+    pub command_id: Uuid,
+    /// What is to be done.
+    pub command: CommandKind,
+    /// What to say or to inject.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Where to transfer to: a number in E.164, or an address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// Whether the agent is to be muted, or heard again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muted: Option<bool>,
+    /// Who gave it: the name the holder of the lease goes by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
+}
+
+/// A command was carried out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CommandDone {
+    /// The command.
+    pub command_id: Uuid,
+    /// What was done.
+    pub command: CommandKind,
+}
+
+/// A command was not carried out, or nobody knows whether it was.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CommandRefused {
+    /// The command.
+    pub command_id: Uuid,
+    /// What was to be done.
+    pub command: CommandKind,
+    /// Why, by code: `unsupported`, `conversation_ended`, `vendor_refused`, `vendor_unavailable`, `outcome_unknown`,
+    /// `agent_refused`, `no_answer`, or another word.
+    pub reason: String,
+    /// Why, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+/// Who holds a conversation changed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LeaseChange {
+    /// What became of the lease.
+    pub state: LeaseState,
+    /// Who holds it now, or held it: the name they go by.
+    pub holder: String,
+    /// When it runs out unless it is renewed; `None` when nobody holds it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What an alert is about.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Alert {
+    /// The alert.
+    pub alert_id: Uuid,
+    /// The rule that raised it.
+    pub rule_id: Uuid,
+    /// What people call the rule.
+    pub rule_name: String,
+    /// How much it matters.
+    pub severity: Severity,
+    /// What the rule saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<JsonMap>,
 }

@@ -17,11 +17,12 @@ pub mod turn_set;
 mod vocabulary;
 
 pub use event::{
-    Analysis, Change, Cost, Data, Ended, ErrorRaised, Event, Facts, Feedback, JsonMap, Outcome, Patch, Record, Recording,
-    RecordingFailed, Session, SessionEnd, Transfer, Update,
+    Alert, Analysis, Change, Command, CommandDone, CommandRefused, ControlOffer, Cost, Data, Ended, ErrorRaised, Event, Facts,
+    Feedback, JsonMap, LeaseChange, Outcome, Patch, Record, Recording, RecordingFailed, Session, SessionEnd, Speech, Transfer,
+    Update,
 };
 pub use turn::{Message, ToolCall, ToolResult, Turn, Word};
 pub use vocabulary::{
-    Authority, CallSuccessful, Direction, EndStatus, LiveStatus, RecordingChannel, ResolutionStatus, Role, Sentiment, Status,
-    Thumbs, TransferState, UnknownWord,
+    Authority, CallSuccessful, CommandKind, Direction, EndStatus, LeaseState, LiveStatus, RecordingChannel, ResolutionStatus,
+    Role, Sentiment, Severity, SpeechState, Status, Thumbs, TransferState, UnknownWord,
 };

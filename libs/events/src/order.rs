@@ -37,7 +37,16 @@ pub const fn phase(data: &Data) -> u8 {
         | Data::TransferUpdated(_)
         | Data::ErrorRaised(_)
         | Data::RecordingFailed(_)
-        | Data::RecordingAvailable(_) => 2,
+        | Data::RecordingAvailable(_)
+        | Data::SpeechUpdated(_)
+        | Data::ControlOffered(_)
+        | Data::ControlAccepted(_)
+        | Data::ControlApplied(_)
+        | Data::ControlRejected(_)
+        | Data::ControlLeaseChanged(_)
+        | Data::AlertOpened(_)
+        | Data::AlertAcknowledged(_)
+        | Data::AlertResolved(_) => 2,
         Data::Ended(_) | Data::TranscriptCompleted { .. } => 3,
         Data::Analyzed(analysis) => match analysis.authority {
             Authority::Own => 4,

@@ -49,7 +49,18 @@ impl Standing {
 pub const fn shows_it_runs(data: &Data) -> bool {
     match data {
         Data::Updated(update) => matches!(update.status, Some(LiveStatus::InProgress)),
-        Data::Ended(_) | Data::Patched(_) | Data::FeedbackGiven(_) | Data::ErrorRaised(_) => false,
+        Data::Ended(_)
+        | Data::Patched(_)
+        | Data::FeedbackGiven(_)
+        | Data::ErrorRaised(_)
+        | Data::ControlOffered(_)
+        | Data::ControlAccepted(_)
+        | Data::ControlApplied(_)
+        | Data::ControlRejected(_)
+        | Data::ControlLeaseChanged(_)
+        | Data::AlertOpened(_)
+        | Data::AlertAcknowledged(_)
+        | Data::AlertResolved(_) => false,
         _ => true,
     }
 }

@@ -215,6 +215,64 @@ words! {
     }
 }
 
+words! {
+    /// Whether somebody speaks.
+    SpeechState {
+        /// They began.
+        Started = "started",
+        /// They ceased.
+        Stopped = "stopped",
+    }
+}
+
+words! {
+    /// What a person can do to a running conversation.
+    CommandKind {
+        /// Become its holder: the agent is silenced where the provider can do that.
+        TakeOver = "take_over",
+        /// Give it back to the agent.
+        Release = "release",
+        /// Have a text spoken, or sent, to the person.
+        Say = "say",
+        /// Tell the agent something that the person does not hear.
+        InjectContext = "inject_context",
+        /// Connect the person to somebody else.
+        Transfer = "transfer",
+        /// Silence the agent, or let it be heard again.
+        Mute = "mute",
+        /// End the conversation.
+        End = "end",
+    }
+}
+
+words! {
+    /// What became of the right to command a conversation.
+    LeaseState {
+        /// Somebody has it who had not.
+        Taken = "taken",
+        /// Its holder gave it to somebody else.
+        HandedOver = "handed_over",
+        /// Its holder gave it back.
+        Released = "released",
+        /// It was not renewed in time.
+        Expired = "expired",
+        /// An administrator took it away.
+        Forced = "forced",
+    }
+}
+
+words! {
+    /// How much an alert matters, in ascending order.
+    Severity {
+        /// Good to know.
+        Info = "info",
+        /// Somebody should look.
+        Warning = "warning",
+        /// Somebody should look now.
+        Critical = "critical",
+    }
+}
+
 impl Role {
     /// Returns whether turns of this role are speech between people and agents, rather than machinery.
     pub const fn is_spoken(self) -> bool {

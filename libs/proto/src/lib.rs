@@ -27,6 +27,12 @@ pub mod analytics {
     }
 }
 
+pub mod control {
+    pub mod v1 {
+        tonic::include_proto!("colloquy.control.v1");
+    }
+}
+
 pub mod conversation {
     pub mod v1 {
         tonic::include_proto!("colloquy.conversation.v1");
@@ -45,7 +51,6 @@ pub mod log {
     }
 }
 
-/// Not served yet: the contract its service will keep.
 pub mod notification {
     pub mod v1 {
         tonic::include_proto!("colloquy.notification.v1");

@@ -31,11 +31,15 @@ const IDEMPOTENT: &[&str] = &[
     "colloquy.conversation.v1.ConversationService/ListAgents",
     "colloquy.conversation.v1.ConversationService/ListConversationEvents",
     "colloquy.conversation.v1.ConversationService/ListConversations",
+    "colloquy.control.v1.ControlService/GetControl",
+    // An answer that is there already stays as it is.
+    "colloquy.control.v1.ControlService/ReportCommand",
     "colloquy.conversation.v1.RecordingService/ReadRecording",
     // Events are known by their ids: those that are there already are counted and dropped.
     "colloquy.ingestion.v1.IngestionService/IngestEvents",
     "colloquy.ingestion.v1.IngestionService/ListQuarantine",
     "colloquy.ingestion.v1.SourceService/GetSource",
+    "colloquy.ingestion.v1.SourceService/GetSourceCredentials",
     "colloquy.ingestion.v1.SourceService/ListSources",
     // Likewise.
     "colloquy.log.v1.EventLogService/Append",
@@ -44,12 +48,19 @@ const IDEMPOTENT: &[&str] = &[
     "colloquy.notification.v1.WebhookService/GetWebhookEndpoint",
     "colloquy.notification.v1.WebhookService/ListWebhookDeliveries",
     "colloquy.notification.v1.WebhookService/ListWebhookEndpoints",
+    "colloquy.notification.v1.WebhookService/ListWebhookEventTypes",
+    "colloquy.transcript.v1.TranscriptService/GetFigures",
     "colloquy.transcript.v1.TranscriptService/GetTranscript",
     "colloquy.transcript.v1.TranscriptService/RenderTranscript",
 ];
 
 /// Methods whose streams have no end of their own. A connection that is to be closed ends them; whoever reads begins again.
-const ENDLESS: &[&str] = &["/colloquy.log.v1.EventLogService/Consume", "/colloquy.log.v1.EventLogService/Tail", HEALTH_WATCH];
+const ENDLESS: &[&str] = &[
+    "/colloquy.control.v1.ControlService/Subscribe",
+    "/colloquy.log.v1.EventLogService/Consume",
+    "/colloquy.log.v1.EventLogService/Tail",
+    HEALTH_WATCH,
+];
 
 /// Comes from a library, which knows of no stop.
 const HEALTH_WATCH: &str = "/grpc.health.v1.Health/Watch";
@@ -110,9 +121,9 @@ impl Method {
         match self.name.split('.').nth(1) {
             Some("access") => "access",
             Some("analytics") => "analytics",
+            Some("control" | "notification") => "notification",
             Some("conversation") => "conversation-store",
             Some("ingestion" | "log") => "ingestion",
-            Some("notification") => "notification",
             Some("transcript") => "transcript",
             _ => UNKNOWN,
         }

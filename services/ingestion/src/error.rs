@@ -8,7 +8,7 @@ use colloquy_storage::StoreError;
 use colloquy_types::{QuarantineId, SourceId};
 
 use crate::log::LogError;
-use crate::seal::SealError;
+use colloquy_storage::SealError;
 
 /// When to try again after something that mends itself.
 const SOON: Duration = Duration::from_secs(1);

@@ -15,7 +15,6 @@ pub mod log;
 mod native;
 mod page;
 mod quarantine;
-mod seal;
 mod settings;
 mod source;
 mod store;
@@ -34,7 +33,7 @@ use tonic::service::Routes;
 
 pub use error::Error;
 pub use quarantine::Bounds as QuarantineBounds;
-pub use seal::{MasterKey, SealError};
+pub use colloquy_storage::{MasterKey, SealError};
 pub use settings::Settings;
 
 /// What the service and its database are called.

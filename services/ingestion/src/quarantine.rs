@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::delivery::Body;
 use crate::error::Error;
-use crate::seal::{MasterKey, Sealer};
+use colloquy_storage::{MasterKey, Sealer};
 use crate::store::{Place, QuarantineFilter, Quarantining, Store};
 
 /// Speed matters more than the last per cent: what lands here is on the path of an answer.

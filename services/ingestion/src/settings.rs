@@ -6,7 +6,7 @@ use colloquy_storage::DatabaseUrl;
 
 use crate::log::{LogEngine, LogSettings};
 use crate::quarantine::Bounds;
-use crate::seal::MasterKey;
+use colloquy_storage::MasterKey;
 
 /// What ingestion must be told.
 #[derive(Debug, Clone)]

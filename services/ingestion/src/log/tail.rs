@@ -129,7 +129,7 @@ impl Tail {
 }
 
 /// Every kind there is.
-pub(super) const KINDS: [&str; 16] = [
+pub(super) const KINDS: [&str; 25] = [
     "conversation.started",
     "conversation.updated",
     "conversation.ended",
@@ -146,6 +146,15 @@ pub(super) const KINDS: [&str; 16] = [
     "recording.failed",
     "feedback.given",
     "error.raised",
+    "speech.updated",
+    "control.offered",
+    "control.accepted",
+    "control.applied",
+    "control.rejected",
+    "control.lease_changed",
+    "alert.opened",
+    "alert.acknowledged",
+    "alert.resolved",
 ];
 
 /// Returns the name of an event's kind; empty for one this release does not know.
@@ -169,5 +178,14 @@ pub(super) fn kind(event: &pb::Event) -> &'static str {
         Data::RecordingFailed(_) => 13,
         Data::FeedbackGiven(_) => 14,
         Data::ErrorRaised(_) => 15,
+        Data::SpeechUpdated(_) => 16,
+        Data::ControlOffered(_) => 17,
+        Data::ControlAccepted(_) => 18,
+        Data::ControlApplied(_) => 19,
+        Data::ControlRejected(_) => 20,
+        Data::ControlLeaseChanged(_) => 21,
+        Data::AlertOpened(_) => 22,
+        Data::AlertAcknowledged(_) => 23,
+        Data::AlertResolved(_) => 24,
     }]
 }

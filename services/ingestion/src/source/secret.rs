@@ -4,7 +4,7 @@ use std::fmt;
 
 use colloquy_types::{OrganizationId, SourceId};
 
-use crate::seal::{MasterKey, SealError, Sealer};
+use colloquy_storage::{MasterKey, SealError, Sealer};
 
 /// A shared secret in the clear. Shows nothing when printed.
 #[derive(Clone, PartialEq, Eq)]

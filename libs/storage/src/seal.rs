@@ -42,18 +42,21 @@ pub enum SealError {
 
 /// Seals and opens what one purpose keeps.
 #[derive(Clone)]
-pub(crate) struct Sealer(Arc<RandomizedNonceKey>);
+pub struct Sealer(Arc<RandomizedNonceKey>);
 
 impl Sealer {
     /// Returns a sealer whose key is derived from `master` for `purpose`.
-    pub(crate) fn new(master: &MasterKey, purpose: &str) -> Self {
+    pub fn new(master: &MasterKey, purpose: &str) -> Self {
         let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &*master.0), purpose.as_bytes());
         let key = RandomizedNonceKey::new(&AES_256_GCM, derived.as_ref()).expect("HMAC-SHA256 gives the 32 bytes AES-256 takes");
         Self(Arc::new(key))
     }
 
     /// Seals `plain` for the place that `parts` name.
-    pub(crate) fn seal(&self, parts: &[&[u8]], mut plain: Vec<u8>) -> Result<Vec<u8>, SealError> {
+    ///
+    /// # Errors
+    /// When the random generator or the cipher fails.
+    pub fn seal(&self, parts: &[&[u8]], mut plain: Vec<u8>) -> Result<Vec<u8>, SealError> {
         let nonce = self.0.seal_in_place_append_tag(Aad::from(place(parts)), &mut plain).map_err(|_| SealError::Encrypt)?;
         let mut sealed = Vec::with_capacity(1 + NONCE_LEN + plain.len());
         sealed.push(VERSION);
@@ -63,7 +66,10 @@ impl Sealer {
     }
 
     /// Opens what [`Sealer::seal`] sealed for the same place.
-    pub(crate) fn open(&self, parts: &[&[u8]], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+    ///
+    /// # Errors
+    /// When it was sealed otherwise, or changed.
+    pub fn open(&self, parts: &[&[u8]], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
         let (&version, rest) = sealed.split_first().ok_or(SealError::Decrypt)?;
         let (nonce, rest) = rest.split_at_checked(NONCE_LEN).ok_or(SealError::Decrypt)?;
         if version != VERSION {

@@ -1,0 +1,98 @@
+//! The vendors' own means to steer a running conversation.
+
+use async_trait::async_trait;
+use colloquy_events::CommandKind;
+use colloquy_types::Provider;
+use url::Url;
+
+/// What is known of how a conversation can be reached at its vendor.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Who it runs on.
+    pub provider: Provider,
+    /// The vendor's own id of the conversation.
+    pub external_id: String,
+    /// How it is carried: `phone`, `web`, `chat`, …
+    pub channel: Option<String>,
+    /// The address for commands that the vendor offered for this conversation (Vapi).
+    pub control_url: Option<Url>,
+    /// The vendor's API key, from the conversation's source.
+    pub api_key: Option<ApiKey>,
+    /// Where the vendor's API stands, when it is not the usual address.
+    pub base_url: Option<Url>,
+}
+
+/// A vendor's API key. Shows nothing when printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ApiKey(pub String);
+
+impl std::fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ApiKey")
+    }
+}
+
+/// What to do.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Action {
+    /// Silence the agent: a person takes over.
+    TakeOver,
+    /// Give the conversation back to the agent.
+    Release,
+    /// Have a text spoken or sent to the person.
+    Say(String),
+    /// Tell the agent something that the person does not hear.
+    InjectContext(String),
+    /// Connect the person to a number (E.164) or a `sip:` address.
+    Transfer(String),
+    /// Silence the agent, or let it be heard again.
+    Mute(bool),
+    /// End the conversation.
+    End,
+}
+
+impl Action {
+    /// Returns the command this carries out.
+    pub const fn kind(&self) -> CommandKind {
+        match self {
+            Self::TakeOver => CommandKind::TakeOver,
+            Self::Release => CommandKind::Release,
+            Self::Say(_) => CommandKind::Say,
+            Self::InjectContext(_) => CommandKind::InjectContext,
+            Self::Transfer(_) => CommandKind::Transfer,
+            Self::Mute(_) => CommandKind::Mute,
+            Self::End => CommandKind::End,
+        }
+    }
+}
+
+/// Why a vendor did not do it.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Failure {
+    /// The vendor refused: trying again does not help. The detail is for people, at most 500 characters.
+    #[error("the vendor refused: {0}")]
+    Refused(String),
+    /// The vendor says that the conversation is over, or does not know it.
+    #[error("the conversation is over at the vendor")]
+    Ended,
+    /// The vendor could not be reached, or failed, and surely did nothing.
+    #[error("the vendor cannot be reached: {0}")]
+    Unavailable(String),
+    /// Nobody knows whether it was done: the connection broke after the command was sent.
+    #[error("nobody knows whether it was done: {0}")]
+    Unknown(String),
+}
+
+/// One vendor's means.
+#[async_trait]
+pub trait Vendor: Send + Sync + 'static {
+    /// Returns the commands that can be given to `target` as things stand, and why others cannot, for people (empty when all
+    /// can): from the provider, the channel, and whether a key or control address is known. Asks nobody.
+    fn capabilities(&self, target: &Target) -> (Vec<CommandKind>, String);
+
+    /// Carries out one command: within 15 s, trying again by itself only where that is safe.
+    ///
+    /// # Errors
+    /// What went wrong, and whether it may have been done all the same.
+    async fn perform(&self, target: &Target, action: &Action) -> Result<(), Failure>;
+}
