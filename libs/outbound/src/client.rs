@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT_ENCODING, DATE, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
+use reqwest::header::{ACCEPT_ENCODING, HeaderMap, LOCATION};
 use reqwest::{Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
 
 use crate::resolver::{GuardedResolver, Lookup, SystemLookup};
+use crate::retry_after::retry_after;
 use crate::{Download, Error, Policy};
 
 /// Resolving a name and connecting to it, TLS included.
@@ -19,7 +20,6 @@ const IDLE_CONNECTIONS_PER_HOST: usize = 4;
 const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// What an unlimited wait comes down to.
 const FAR_FUTURE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How much one request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,25 +119,6 @@ fn redirect_target(from: &Url, headers: &HeaderMap) -> Result<Url, Error> {
     from.join(location).map_err(|_| Error::BadRedirect)
 }
 
-/// Returns how long the server asks to wait: seconds, or a date, which is measured from the server's own `Date` so that
-/// clocks that differ do not matter.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: HeaderName| headers.get(name)?.to_str().ok().map(str::trim);
-    let asked = text(RETRY_AFTER)?;
-    let wait = match asked.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let (then, now) = (http_date(asked)?, http_date(text(DATE)?)?);
-            Duration::from_secs(u64::try_from(then.as_second() - now.as_second()).unwrap_or(0))
-        }
-    };
-    Some(wait.min(LONGEST_RETRY_AFTER))
-}
-
-fn http_date(text: &str) -> Option<jiff::Timestamp> {
-    jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use std::io;
@@ -149,25 +130,6 @@ mod tests {
 
     use super::*;
     use crate::Refused;
-
-    fn headers(pairs: &[(HeaderName, &str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect()
-    }
-
-    #[test]
-    fn retry_after_is_read_as_seconds_or_as_a_date_by_the_servers_clock() {
-        let date = "Sun, 06 Nov 1994 08:49:37 GMT";
-        let later = "Sun, 06 Nov 1994 08:51:37 GMT";
-        let read = |pairs: &[(HeaderName, &str)]| retry_after(&headers(pairs)).map(|wait| wait.as_secs());
-        assert_eq!(read(&[(RETRY_AFTER, "17")]), Some(17));
-        assert_eq!(read(&[(RETRY_AFTER, "99999999999")]), Some(24 * 60 * 60));
-        assert_eq!(read(&[(RETRY_AFTER, later), (DATE, date)]), Some(120));
-        assert_eq!(read(&[(RETRY_AFTER, date), (DATE, later)]), Some(0));
-        assert_eq!(read(&[(RETRY_AFTER, later)]), None);
-        assert_eq!(read(&[(RETRY_AFTER, "soon"), (DATE, date)]), None);
-        assert_eq!(read(&[(RETRY_AFTER, "-5")]), None);
-        assert_eq!(read(&[]), None);
-    }
 
     /// A name whose addresses change with every question.
     struct Rebinding(Mutex<Vec<IpAddr>>);

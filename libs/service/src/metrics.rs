@@ -20,38 +20,56 @@
 //! | `colloquy_quarantine_deliveries` | gauge | | deliveries in quarantine that wait for a retry |
 //! | `colloquy_quarantine_bytes` | gauge | | their bodies, secrets removed |
 //! | `colloquy_recording_fetch_queue` | gauge | | recordings that are still to be fetched |
+//! | `colloquy_streams_open` | gauge | `subject`, `transport` | live streams of a `conversation` or an `organization` over `websocket` or `sse` |
+//! | `colloquy_stream_frames_total` | counter | `transport` | frames sent on live streams |
+//! | `colloquy_stream_lagged_total` | counter | `subject` | times a client was too slow and began anew with a snapshot |
+//! | `colloquy_control_commands_total` | counter | `provider`, `command`, `outcome` | commands by what became of them: `applied`, or why not |
+//! | `colloquy_notification_attempts_total` | counter | `kind`, `outcome` | attempts to tell an endpoint something |
+//! | `colloquy_notification_attempt_duration_seconds` | histogram | `kind` | time from the beginning of an attempt to its answer |
+//! | `colloquy_notification_pending` | gauge | | deliveries that are pending |
+//! | `colloquy_notification_oldest_due_seconds` | gauge | | for how long the oldest delivery that is due has been, 0 without any |
+//! | `colloquy_notification_endpoints_disabled_total` | counter | `reason` | endpoints the server disabled |
 //! | `colloquy_database_pool_connections` | gauge | `service`, `pool`, `state` | connections that are `idle`, in use (`used`), allowed (`max`) |
 //!
 //! Over OTLP a unit is not part of the name: `colloquy_fold_duration` in `s`; and a counter has no `_total`.
 //!
 //! `outcome` of a delivery: `accepted`, `duplicate`, `quarantined`, `refused_signature`, `refused_other`, `failed`. Consumers are
 //! those of the services, by name, the first [`MAX_CONSUMER_NAMES`] of them; what organizations call theirs is no label, and they
-//! ask `ListConsumers`. Gauges of the log, its consumers, the quarantine and the fetch queue are of the whole installation and a
-//! few seconds old: replicas tell the same, so take the maximum, not the sum.
+//! ask `ListConsumers`. `kind` of an attempt: `webhook`, `slack`, `email`; its `outcome`: `taken`, `retried`, `exhausted`, `gone`.
+//! `reason`: `gone`, `failing`. Gauges of the log, its consumers, the quarantine, the fetch queue and the backlog of notifications
+//! are of the whole installation and a few seconds old: replicas tell the same, so take the maximum, not the sum.
 //!
 //! Gauges are asked for, not told: whoever has the number registers a function, which must answer at once.
 
 mod clients;
 mod consumers;
+mod control;
 mod databases;
 mod deliveries;
 mod gauges;
 mod log;
+mod notifications;
 mod polled;
 mod readers;
 mod requests;
+mod streams;
 
 use opentelemetry::global;
 use opentelemetry::metrics::{AsyncInstrument, Counter, Histogram, Meter};
 
 pub use clients::client_retry;
 pub use consumers::{ConsumerLag, MAX_CONSUMER_NAMES, consumer_redelivered, register_consumer_lag};
+pub use control::control_command;
 pub use databases::{PoolUse, register_pool};
 pub use deliveries::{QuarantineSize, WebhookOutcome, register_quarantine, register_recording_fetch_queue, webhook_delivery};
 pub use log::{log_append, log_batch, register_log_end, register_log_queue};
+pub use notifications::{
+    AttemptOutcome, NotificationBacklog, notification_attempt, notification_endpoint_disabled, register_notification_backlog,
+};
 pub use polled::Polled;
 pub use readers::{fold_took, reader_applied, reader_set_aside, reader_unknown};
 pub use requests::{GrpcMetrics, HttpMetrics, grpc, http};
+pub use streams::{stream_closed, stream_frames, stream_lagged, stream_opened};
 
 /// Returns the meter all of Colloquy's metrics come from.
 pub fn meter() -> Meter {
