@@ -44,7 +44,7 @@ pub fn map(provider: Provider, body: &[u8], context: &Context<'_>) -> Result<Map
     match provider {
         Provider::ElevenLabs => elevenlabs::map(&value::parse(body)?, context),
         Provider::Retell => retell::map(&value::parse(body)?, context),
-        Provider::Vapi => vapi::map(&value::parse(body)?, context),
+        Provider::Vapi => vapi::map(body, context),
         Provider::AgentSession => agent_session::map(&value::parse(body)?, context),
         Provider::Native => native::map_body(body, context),
     }

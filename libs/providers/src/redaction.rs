@@ -34,6 +34,9 @@ const SECRET_NAMES: &[&str] = &[
     "xiapikey",
     "xauthtoken",
     "xvapisecret",
+    // Vapi: let their holder listen to a running call, and speak in it.
+    "listenurl",
+    "controlurl",
 ];
 
 /// Headers that hold nothing secret, in lower case.
@@ -144,6 +147,15 @@ mod tests {
         assert_eq!(server["secret"], REDACTED);
         assert_eq!(server["headers"], json!({"X-Custom": REDACTED, "content-type": "text/plain"}));
         assert_eq!(server["url"], "https://a.example");
+    }
+
+    #[test]
+    fn whoever_reads_a_stored_body_can_neither_hear_nor_steer_the_call() {
+        let body = r#"{"message":{"call":{"monitor":{"listenUrl":"wss://v.example/l","controlUrl":"https://v.example/c"}},
+            "artifact":{"variableValues":{"call":{"monitor":{"control_url":"https://v.example/c"}}}}}}"#;
+        let message = &redacted(Provider::Vapi, body)["message"];
+        assert_eq!(message["call"]["monitor"], json!({"listenUrl": REDACTED, "controlUrl": REDACTED}));
+        assert!(!message.to_string().contains("v.example"), "{message}");
     }
 
     #[test]

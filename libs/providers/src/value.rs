@@ -14,16 +14,22 @@ pub(crate) const MAX_SHORT: usize = 256;
 
 /// Parses a delivery's body, which has to be a JSON object, without its secrets and without U+0000.
 pub(crate) fn parse(body: &[u8]) -> Result<Value, MapError> {
+    Ok(parse_taking(body, |_| ())?.0)
+}
+
+/// Parses a delivery's body as [`parse`] does; what `take` finds is taken before secrets are removed.
+pub(crate) fn parse_taking<T>(body: &[u8], take: impl FnOnce(&Value) -> T) -> Result<(Value, T), MapError> {
     let mut value: Value =
         serde_json::from_slice(body).map_err(|error| MapError::Malformed(format!("the body is not JSON: {error}")))?;
     if !value.is_object() {
         return Err(MapError::Malformed("the body must be a JSON object".to_owned()));
     }
+    let taken = take(&value);
     redaction::redact_value(&mut value);
     if has_escaped_nul(body) {
         strip_nul(&mut value);
     }
-    Ok(value)
+    Ok((value, taken))
 }
 
 /// Returns whether the JSON text may hold U+0000, which only an escape can bring in.

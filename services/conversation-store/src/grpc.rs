@@ -120,8 +120,8 @@ impl ConversationService for Handler {
         request: Request<pb::GetConversationRequest>,
     ) -> Result<Response<pb::GetConversationResponse>, Status> {
         let caller = Caller::of(&request);
-        let organization = caller.require(Scope::ConversationsRead)?;
         let request = request.into_inner();
+        let organization = caller.acting_for(&request.organization_id, Scope::ConversationsRead)?;
         let mut fields = FieldErrors::new();
         let id = convert::conversation_id(&mut fields, &request.conversation_id, &organization);
         let as_of = request.as_of.and_then(|at| fields.check("as_of", timestamp_from_pb("as_of", at).map_err(|bad| bad.message)));
@@ -142,8 +142,8 @@ impl ConversationService for Handler {
         request: Request<pb::ListConversationsRequest>,
     ) -> Result<Response<pb::ListConversationsResponse>, Status> {
         let caller = Caller::of(&request);
-        let organization = caller.require(Scope::ConversationsRead)?;
         let mut request = request.into_inner();
+        let organization = caller.acting_for(&request.organization_id, Scope::ConversationsRead)?;
         let wanted = convert::list_from_pb(&mut request)?;
         let with_summaries = request.include_summary && caller.has(Scope::TranscriptsRead);
         Ok(Response::new(self.list(organization, request, wanted, with_summaries).await?))
@@ -180,8 +180,8 @@ impl ConversationService for Handler {
         request: Request<pb::ListConversationEventsRequest>,
     ) -> Result<Response<pb::ListConversationEventsResponse>, Status> {
         let caller = Caller::of(&request);
-        let organization = caller.require(Scope::ConversationsRead)?;
         let request = request.into_inner();
+        let organization = caller.acting_for(&request.organization_id, Scope::ConversationsRead)?;
         let mut fields = FieldErrors::new();
         let id = convert::conversation_id(&mut fields, &request.conversation_id, &organization);
         let id = convert::finish(fields, id)?;
@@ -223,8 +223,9 @@ impl ConversationService for Handler {
     }
 
     async fn get_agent(&self, request: Request<pb::GetAgentRequest>) -> Result<Response<pb::GetAgentResponse>, Status> {
-        let organization = Caller::of(&request).require(Scope::ConversationsRead)?;
-        let agent_id = request.into_inner().agent_id;
+        let caller = Caller::of(&request);
+        let pb::GetAgentRequest { agent_id, organization_id } = request.into_inner();
+        let organization = caller.acting_for(&organization_id, Scope::ConversationsRead)?;
         if agent_id.is_empty() || agent_id.len() > 512 || agent_id.contains('\0') {
             return Err(Problem::invalid_field("agent_id", "must be 1 to 512 bytes without the character NUL").into());
         }

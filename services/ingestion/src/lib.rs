@@ -31,9 +31,9 @@ use colloquy_types::Clock;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
+pub use colloquy_storage::{MasterKey, SealError};
 pub use error::Error;
 pub use quarantine::Bounds as QuarantineBounds;
-pub use colloquy_storage::{MasterKey, SealError};
 pub use settings::Settings;
 
 /// What the service and its database are called.

@@ -7,11 +7,12 @@ use colloquy_service::{FieldErrors, Problem};
 use colloquy_types::{ConversationId, ConversationName};
 use serde::Serialize;
 
+use crate::figures::{Figures, Interruptions, Silence};
 use crate::fold::Transcript;
 use crate::render::Format;
 use crate::timing::{self, Source};
 
-/// A transcript to read.
+/// A transcript to read, or to count.
 pub struct Get {
     /// Whose.
     pub conversation: ConversationName,
@@ -35,11 +36,25 @@ impl TryFrom<pb::GetTranscriptRequest> for Get {
     type Error = Problem;
 
     fn try_from(request: pb::GetTranscriptRequest) -> Result<Self, Problem> {
+        Self::new(&request.conversation_id, request.min_position)
+    }
+}
+
+impl TryFrom<pb::GetFiguresRequest> for Get {
+    type Error = Problem;
+
+    fn try_from(request: pb::GetFiguresRequest) -> Result<Self, Problem> {
+        Self::new(&request.conversation_id, request.min_position.unwrap_or_default())
+    }
+}
+
+impl Get {
+    fn new(conversation_id: &str, min_position: u64) -> Result<Self, Problem> {
         let mut errors = FieldErrors::new();
-        let conversation = errors.parse("conversation_id", &request.conversation_id);
+        let conversation = errors.parse("conversation_id", conversation_id);
         errors.finish()?;
         let Some(conversation) = conversation else { return Err(incomplete()) };
-        Ok(Self { conversation, min_position: request.min_position })
+        Ok(Self { conversation, min_position })
     }
 }
 
@@ -81,6 +96,33 @@ pub fn transcript_to_pb(conversation_id: ConversationId, transcript: Transcript)
         translation_language: transcript.translation_language,
         turns: turns.map(|(index, (turn, timing))| turn_to_pb(index, turn, timing)).collect(),
     }
+}
+
+/// Writes figures.
+pub fn figures_to_pb(conversation_id: ConversationId, figures: &Figures) -> pb::GetFiguresResponse {
+    pb::GetFiguresResponse {
+        conversation_id: conversation_id.to_string(),
+        turn_count: figures.turn_count,
+        duration_ms: figures.duration_ms,
+        talk: Some(pb::TalkFigures {
+            agent_ms: figures.agent.ms,
+            user_ms: figures.user.ms,
+            ratio: figures.agent_share(),
+            agent_words_per_minute: figures.agent.words_per_minute(),
+            user_words_per_minute: figures.user.words_per_minute(),
+        }),
+        silence: Some(silence_to_pb(figures.silence)),
+        interruptions_by_user: Some(interruptions_to_pb(figures.by_user)),
+        interruptions_by_agent: Some(interruptions_to_pb(figures.by_agent)),
+    }
+}
+
+const fn silence_to_pb(silence: Silence) -> pb::SilenceFigures {
+    pb::SilenceFigures { total_ms: silence.total_ms, longest_ms: silence.longest_ms, count: silence.count }
+}
+
+const fn interruptions_to_pb(interruptions: Interruptions) -> pb::InterruptionFigures {
+    pb::InterruptionFigures { count: interruptions.count, overlap_ms: interruptions.overlap_ms }
 }
 
 fn turn_to_pb(index: usize, turn: Turn, timing: Option<timing::Timing>) -> pb::Turn {

@@ -27,9 +27,9 @@ pub struct Transcript {
     pub turns: Vec<Turn>,
 }
 
-/// Returns the transcript that `events`, in any order, make.
+/// Returns the transcript that `events`, in any order, make. Those that are not of the record count as none.
 pub fn fold(events: &[Event]) -> Transcript {
-    let mut ordered: Vec<&Event> = events.iter().collect();
+    let mut ordered: Vec<&Event> = events.iter().filter(|event| event.data.is_of_the_record()).collect();
     ordered.sort_unstable_by_key(|event| order::rank(event));
     let standing = Standing::of(&ordered);
     let mut transcript = Transcript {

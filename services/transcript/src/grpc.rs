@@ -8,8 +8,10 @@ use colloquy_types::Scope;
 use prost::Message;
 use tonic::{Request, Response, Status};
 
-use crate::convert::{Get, Render, transcript_to_pb};
+use crate::convert::{Get, Render, figures_to_pb, transcript_to_pb};
 use crate::error::Error;
+use crate::figures::Figures;
+use crate::fold::Transcript;
 use crate::render::render;
 use crate::transcripts::Transcripts;
 
@@ -31,8 +33,10 @@ impl TranscriptService for Handler {
         &self,
         request: Request<pb::GetTranscriptRequest>,
     ) -> Result<Response<pb::GetTranscriptResponse>, Status> {
-        let organization_id = Caller::of(&request).require(Scope::TranscriptsRead)?;
-        let Get { conversation, min_position } = request.into_inner().try_into()?;
+        let caller = Caller::of(&request);
+        let request = request.into_inner();
+        let organization_id = caller.acting_for(&request.organization_id, Scope::TranscriptsRead)?;
+        let Get { conversation, min_position } = request.try_into()?;
         let id = conversation.id(&organization_id);
         let answer = self
             .transcripts
@@ -53,6 +57,15 @@ impl TranscriptService for Handler {
             fitting(pb::RenderTranscriptResponse { content: rendered.content, content_type, language: rendered.language })
         };
         let answer = self.transcripts.read(&organization_id, conversation.id(&organization_id), min_position, make).await;
+        answer.map(Response::new).map_err(|error| error.describe().into())
+    }
+
+    async fn get_figures(&self, request: Request<pb::GetFiguresRequest>) -> Result<Response<pb::GetFiguresResponse>, Status> {
+        let organization_id = Caller::of(&request).require(Scope::ConversationsRead)?;
+        let Get { conversation, min_position } = request.into_inner().try_into()?;
+        let id = conversation.id(&organization_id);
+        let make = move |transcript: Transcript| Ok(figures_to_pb(id, &Figures::of(&transcript.turns)));
+        let answer = self.transcripts.read(&organization_id, id, min_position, make).await;
         answer.map(Response::new).map_err(|error| error.describe().into())
     }
 }

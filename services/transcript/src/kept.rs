@@ -50,7 +50,8 @@ pub fn rows(records: &[Record]) -> Vec<Row> {
     let mut lanes: HashMap<(&OrganizationId, ConversationId, Uuid), ([u8; 32], &Event)> = HashMap::new();
     let mut writer = payload::Writer::default();
     for record in records {
-        for event in &record.events {
+        // What is not of the record does not even show that there is such a conversation.
+        for event in record.events.iter().filter(|event| event.data.is_of_the_record()) {
             let rank = turn_set::lane_rank(event);
             match lanes.entry((&record.organization_id, event.conversation_id, lane(event))) {
                 Entry::Vacant(slot) => {
@@ -134,7 +135,10 @@ fn be_u64(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use colloquy_events::{Analysis, Authority, EndStatus, Ended, Facts, Feedback, Role, Transfer, TransferState, Turn};
+    use colloquy_events::{
+        Alert, Analysis, Authority, CommandDone, CommandKind, ControlOffer, EndStatus, Ended, Facts, Feedback, Role, Severity,
+        Speech, SpeechState, Transfer, TransferState, Turn,
+    };
     use colloquy_types::{RecordId, TurnId};
     use proptest::prelude::*;
 
@@ -196,6 +200,35 @@ mod tests {
         assert_eq!(kept, [MENTIONED, BEGUN].map(|lane| Kept { lane, rank: Vec::new(), data: Vec::new() }));
     }
 
+    /// What is not of the record.
+    fn passing() -> [Data; 3] {
+        let alert = Alert {
+            alert_id: Uuid::from_u128(1),
+            rule_id: Uuid::from_u128(2),
+            rule_name: "angry".to_owned(),
+            severity: Severity::Critical,
+            evidence: None,
+        };
+        [
+            Data::SpeechUpdated(Speech { role: Role::User, state: SpeechState::Started }),
+            Data::ControlOffered(ControlOffer { url: "https://voice.example/control".to_owned() }),
+            Data::AlertOpened(alert),
+        ]
+    }
+
+    #[test]
+    fn what_is_not_of_the_record_is_not_kept() {
+        let events = passing().into_iter().enumerate().map(|(number, data)| event_of(number as u64, 1, data)).collect();
+        assert_eq!(kept_of(events), []);
+    }
+
+    #[test]
+    fn a_command_shows_no_more_than_that_there_is_a_conversation() {
+        let done = CommandDone { command_id: Uuid::from_u128(9), command: CommandKind::Mute };
+        let kept = kept_of(vec![event_of(1, 1, Data::ControlApplied(done))]);
+        assert_eq!(kept, [Kept { lane: MENTIONED, rank: Vec::new(), data: Vec::new() }]);
+    }
+
     #[test]
     fn what_a_newer_release_has_kept_is_not_shown_and_harms_nothing() {
         let mut kept =
@@ -242,6 +275,8 @@ mod tests {
             (any_facts(), prop::sample::select(Authority::ALL))
                 .prop_map(|(facts, authority)| Data::Analyzed(Analysis { facts, ..Analysis::by(authority) })),
             Just(Data::FeedbackGiven(Feedback::default())),
+            prop::sample::select(passing().to_vec()),
+            Just(Data::ControlApplied(CommandDone { command_id: Uuid::nil(), command: CommandKind::Mute })),
             Just(Data::TransferUpdated(Transfer { state: TransferState::Started, destination: None })),
             turn.clone().prop_map(Data::TurnAdded),
             turn.clone().prop_map(Data::TurnUpdated),

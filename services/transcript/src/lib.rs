@@ -1,11 +1,13 @@
 //! The transcript service: what was said, by whom and when, as turns, plain text and captions.
 //!
 //! A reader keeps, of a conversation's events, the set a transcript needs ([`kept`], [`store`]); the transcript itself is made
-//! when somebody reads it ([`fold`], [`transcripts`]), and written as JSON's fields, text, SRT or VTT ([`convert`], [`render`]).
+//! when somebody reads it ([`fold`], [`transcripts`]), and written as JSON's fields, text, SRT or VTT ([`convert`], [`render`]),
+//! or counted ([`figures`]).
 
 pub mod caption;
 pub mod convert;
 pub mod error;
+pub mod figures;
 pub mod fold;
 pub mod grpc;
 pub mod kept;

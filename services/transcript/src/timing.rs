@@ -73,6 +73,12 @@ pub(crate) fn word_span(word: &colloquy_events::Word) -> Option<(i64, i64)> {
     plausible.then(|| (word.start_ms.max(0), word.end_ms))
 }
 
+/// Returns when a turn begins and ends as far as it says so itself, in milliseconds; times that cannot be true count as unsaid.
+pub(crate) fn known(turn: &Turn) -> (Option<i64>, Option<i64>) {
+    let known = Known::of(turn);
+    (known.start, known.end)
+}
+
 /// What a spoken turn says about its own times.
 struct Known {
     start: Option<i64>,

@@ -18,7 +18,7 @@ pub(super) struct Transcript {
     pub(super) parts: Parts,
     /// Where the last timed turn ends, in milliseconds from the start.
     last_end: Option<i64>,
-    /// How many turns without a time of their own follow it.
+    /// How many turns, and words of utterances, without a time of their own follow it.
     untimed_since: i64,
     started_at: Option<Timestamp>,
     sms: bool,
@@ -55,8 +55,9 @@ impl Transcript {
         Some(transcript)
     }
 
-    /// Returns when the transcript so far was taken: at its last word. Turns without a time of their own (tools, nodes) count a
-    /// millisecond each, so that of two snapshots the longer one is the later.
+    /// Returns when the transcript so far was taken: at its last word. What has no time of its own counts a millisecond each:
+    /// turns (tools, nodes), and the words of an utterance that is not timed yet, which take longer than that to say. So of two
+    /// snapshots the longer one is the later.
     pub(super) fn taken_at(&self) -> Option<Timestamp> {
         let last_word = time::after(self.started_at, self.last_end);
         let last_message = self.turns.iter().filter_map(|turn| turn.at).max();
@@ -107,7 +108,9 @@ impl Transcript {
             self.last_end = self.last_end.max(turn.end_ms.or(own));
             self.untimed_since = 0;
         } else {
-            self.untimed_since += 1;
+            let words =
+                if turn.role.is_spoken() { turn.text.as_deref().map_or(0, |text| text.split_whitespace().count()) } else { 0 };
+            self.untimed_since = self.untimed_since.saturating_add(1 + i64::try_from(words).unwrap_or(i64::MAX));
         }
         self.turns.push(turn);
     }

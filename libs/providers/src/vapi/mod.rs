@@ -1,13 +1,15 @@
 //! Vapi (notes, 3): "server messages", always `{message: {type, …}}`.
 
 mod chat;
+mod control;
 mod ending;
 mod report;
 mod success;
 mod transcript;
 
 use colloquy_events::{
-    Data, Direction, ErrorRaised, Facts, LiveStatus, Role, Session, SessionEnd, Transfer, TransferState, Turn, Update, end_reason,
+    Data, Direction, ErrorRaised, Facts, LiveStatus, Role, Session, SessionEnd, Speech, SpeechState, Transfer, TransferState,
+    Turn, Update, end_reason,
 };
 use colloquy_types::{Provider, Timestamp};
 use serde_json::Value;
@@ -15,15 +17,24 @@ use serde_json::Value;
 use crate::delivery::{Delivery, external_id, fingerprint};
 use crate::mapping::{Context, MapError, Mapped};
 use crate::time;
-use crate::value::{first, phone, short, text, word};
+use crate::value::{first, parse_taking, phone, short, text, word};
 use transcript::Transcript;
 
 /// Maps a delivery by its message type (3.1, "Message types").
-pub(crate) fn map(body: &Value, context: &Context<'_>) -> Result<Mapped, MapError> {
+pub(crate) fn map(body: &[u8], context: &Context<'_>) -> Result<Mapped, MapError> {
+    let (body, control_url) = parse_taking(body, |body| control::offered(&body["message"]))?;
     let message = &body["message"];
     if !message.is_object() {
         return Err(MapError::field("message", "must be an object"));
     }
+    let mapped = map_message(message, context)?;
+    Ok(match control_url {
+        Some(url) => control::add(mapped, url, message),
+        None => mapped,
+    })
+}
+
+fn map_message(message: &Value, context: &Context<'_>) -> Result<Mapped, MapError> {
     let Some(kind) = text(&message["type"]) else { return Err(MapError::field("message.type", "is required")) };
     match kind.as_str() {
         "end-of-call-report" => report::end_of_call(message, context),
@@ -33,14 +44,16 @@ pub(crate) fn map(body: &Value, context: &Context<'_>) -> Result<Mapped, MapErro
         "transcript" | "transcript[transcriptType=\"final\"]" | "transcript[transcriptType='final']" => {
             live_transcript(message, context)
         }
+        "speech-update" => speech_update(message, context),
+        "user-interrupted" => user_interrupted(message, context),
         "transfer-update" => transfer_update(message, context),
         "assistant.started" => assistant_started(message, context),
         "language-change-detected" => language_change(message, context),
         "hang" => hang(message, context),
         "chat.created" => chat::created(message, context),
         "session.created" | "session.updated" => chat::session(&kind, message, context),
-        // Live signals that leave no trace in the record.
-        "speech-update" | "user-interrupted" | "model-output" | "assistant.speechStarted" | "phone-call-control" | "voice-input"
+        // Live signals that say nothing the others do not.
+        "model-output" | "assistant.speechStarted" | "phone-call-control" | "voice-input"
         // Deletion mirrors and uploads to the owner's storage: no state of the conversation (3.4).
         | "call.artifact.upload" | "call.deleted" | "call.delete.failed" | "chat.deleted" | "session.deleted"
         // Questions that expect an answer, sent here by mistake.
@@ -122,15 +135,44 @@ fn live_transcript(message: &Value, context: &Context<'_>) -> Result<Mapped, Map
     let is_final = word(&message["transcriptType"]) != "partial" || word(&message["type"]) != "transcript";
     let (role, name) = if word(&message["role"]) == "user" { (Role::User, "user") } else { (Role::Agent, "assistant") };
     let finality = if is_final { "final" } else { "partial" };
-    let stamp = if message["timestamp"].is_null() { fingerprint(&message["transcript"]) } else { stamp(message) };
-    let mut delivery = begin(message, &["transcript", name, finality, &stamp], context)?;
+    // Of two in one millisecond, neither is a repeat of the other unless they say the same.
+    let (stamp, said) = (stamp(message), fingerprint(&message["transcript"]));
+    let mut delivery = begin(message, &["transcript", name, finality, &stamp, &said], context)?;
     push_live_facts(&mut delivery, message);
     let said_at = said_at(message);
-    let turn_id = delivery.turn_ids().of(&format!("live/{name}/{finality}/{stamp}"));
+    let turn_id = delivery.turn_ids().of(&format!("live/{name}/{finality}/{stamp}/{said}"));
     let turn = Turn { text: text(&message["transcript"]), at: said_at, is_final, ..Turn::new(turn_id, role) };
     if turn.text.is_some() {
         delivery.push(said_at, Data::TurnAdded(turn));
     }
+    delivery.finish()
+}
+
+/// Somebody begins or ceases to speak: shown while it happens, part of no record.
+fn speech_update(message: &Value, context: &Context<'_>) -> Result<Mapped, MapError> {
+    let role = match word(&message["role"]) {
+        "user" => Role::User,
+        "assistant" | "bot" => Role::Agent,
+        _ => return Ok(Mapped::nothing()),
+    };
+    match word(&message["status"]).parse() {
+        Ok(state) => speech(message, Speech { role, state }, context),
+        Err(_) => Ok(Mapped::nothing()),
+    }
+}
+
+/// The person spoke into the assistant's turn, which ends with that.
+fn user_interrupted(message: &Value, context: &Context<'_>) -> Result<Mapped, MapError> {
+    speech(message, Speech { role: Role::Agent, state: SpeechState::Stopped }, context)
+}
+
+/// What passes is not worth a place in quarantine: without a call it means nothing.
+fn speech(message: &Value, speech: Speech, context: &Context<'_>) -> Result<Mapped, MapError> {
+    let turn = text(first(&[&message["turn"], &message["turnId"]])).unwrap_or_default();
+    let key = ["speech", speech.role.as_str(), speech.state.as_str(), &stamp(message), &turn];
+    let Ok(mut delivery) = begin(message, &key, context) else { return Ok(Mapped::nothing()) };
+    push_live_facts(&mut delivery, message);
+    delivery.push(said_at(message), Data::SpeechUpdated(speech));
     delivery.finish()
 }
 

@@ -10,7 +10,15 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
 
+use crate::live::invented;
 use crate::{PROVIDERS, received_at, samples_of, try_map};
+
+/// Returns the bodies that are changed: a provider's samples, and the live messages that there are no samples of.
+fn corpus(provider: Provider) -> Vec<(String, Vec<u8>)> {
+    let mut bodies = samples_of(provider);
+    bodies.extend(invented(provider).into_iter().map(|body| ("invented".to_owned(), body.to_string().into_bytes())));
+    bodies
+}
 
 /// Holds for every body there is.
 fn check(provider: Provider, body: &[u8]) {
@@ -136,7 +144,7 @@ proptest! {
         changes in prop::collection::vec((any::<Index>(), proptest::option::of(strange_value())), 1..6),
     ) {
         let provider = PROVIDERS[provider.index(PROVIDERS.len())];
-        let samples = samples_of(provider);
+        let samples = corpus(provider);
         let (_, body) = &samples[which.index(samples.len())];
         check(provider, &mutate(body, &changes));
     }
@@ -149,7 +157,7 @@ proptest! {
         overwritten in prop::collection::vec((any::<Index>(), any::<u8>()), 0..4),
     ) {
         let provider = PROVIDERS[provider.index(PROVIDERS.len())];
-        let samples = samples_of(provider);
+        let samples = corpus(provider);
         let mut body = samples[which.index(samples.len())].1.clone();
         for (place, byte) in overwritten {
             let at = place.index(body.len());
@@ -181,7 +189,7 @@ fn deep_nesting_is_refused() {
 #[test]
 fn every_place_of_every_sample_may_be_null_or_missing() {
     for provider in PROVIDERS {
-        for (_, body) in samples_of(provider) {
+        for (_, body) in corpus(provider) {
             let value: Value = serde_json::from_slice(&body).unwrap();
             let mut found = Vec::new();
             places(&value, "", &mut found);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod fuzz;
+mod live;
 mod samples;
 
 use std::path::PathBuf;

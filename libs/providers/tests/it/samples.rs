@@ -255,7 +255,10 @@ fn neither_events_nor_stored_bodies_hold_a_secret() {
             assert!(!stored.contains(secret), "{name}");
             let events = shown(&events_of(provider, &name));
             assert!(!events.contains(secret) && !events.contains("controlUrl") && !events.contains("listenUrl"), "{name}");
-            assert_eq!(try_map(provider, stored.as_bytes(), received_at()).unwrap(), events_of(provider, &name), "{name}");
+            // Mapped again, the stored body says the same, but no longer how to steer the call.
+            let mut public = events_of(provider, &name);
+            public.retain(|event| event.data.is_public());
+            assert_eq!(try_map(provider, stored.as_bytes(), received_at()).unwrap(), public, "{name}");
         }
     }
 }

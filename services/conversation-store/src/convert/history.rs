@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::store::Received;
 
 /// Returns the events of a conversation's course, oldest first; what was said is not among them. Without `with_summaries` what
-/// tells of it is left out too. Where a recording lies is nobody's business: whoever may hear it asks for it.
+/// tells of it is left out too: summaries, and what somebody had the agent told. Where a recording lies is nobody's business:
+/// whoever may hear it asks for it.
 pub(crate) fn history_to_pb(mut events: Vec<Received>, with_summaries: bool) -> Vec<pb::ConversationEvent> {
     events.retain(|received| !received.event.data.is_about_turns());
     events.sort_unstable_by_key(|received| (received.event.occurred_at, order::rank(&received.event)));
@@ -19,6 +20,7 @@ fn entry(received: Received, with_summaries: bool) -> pb::ConversationEvent {
     let Received { mut event, received_at } = received;
     match &mut event.data {
         Data::Analyzed(analysis) if !with_summaries => analysis.summary = None,
+        Data::ControlAccepted(command) if !with_summaries => command.text = None,
         Data::RecordingAvailable(recording) => {
             recording.url = None;
             recording.object_key = None;

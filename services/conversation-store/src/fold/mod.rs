@@ -26,9 +26,10 @@ use self::ending::Ending;
 use self::facts::Known;
 use crate::conversation::{Conversation, Feedback, Technical, TechnicalError};
 
-/// Returns the record that `events`, all of one conversation and in any order, amount to; `None` when there are none.
+/// Returns the record that `events`, all of one conversation and in any order, amount to; `None` when there are none. Those that
+/// are not of the record ([`Data::is_of_the_record`]) count as none.
 pub(crate) fn fold(events: &[Event]) -> Option<Conversation> {
-    let mut ordered: Vec<&Event> = events.iter().collect();
+    let mut ordered: Vec<&Event> = events.iter().filter(|event| event.data.is_of_the_record()).collect();
     ordered.sort_unstable_by_key(|event| order::rank(event));
     ordered.dedup_by_key(|event| event.event_id);
     let first = *ordered.first()?;

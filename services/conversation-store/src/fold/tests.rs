@@ -1,6 +1,7 @@
 use colloquy_events::{
-    Analysis, Authority, CallSuccessful, Cost, EndStatus, Ended, ErrorRaised, Facts, Feedback, LiveStatus, Outcome, Recording,
-    RecordingChannel, ResolutionStatus, Role, Session, SessionEnd, Status, Transfer, Turn, Update,
+    Alert, Analysis, Authority, CallSuccessful, Command, CommandDone, CommandKind, CommandRefused, ControlOffer, Cost, EndStatus,
+    Ended, ErrorRaised, Facts, Feedback, LeaseChange, LeaseState, LiveStatus, Outcome, Recording, RecordingChannel,
+    ResolutionStatus, Role, Session, SessionEnd, Severity, Speech, SpeechState, Status, Transfer, Turn, Update,
 };
 use colloquy_types::{ConversationId, EventId, Provider, TurnId};
 use proptest::prelude::*;
@@ -221,6 +222,75 @@ fn a_stored_recording_is_not_replaced_by_an_address() {
     assert!(matches!(&recordings[0].place, RecordingPlace::Stored { object_key, .. } if object_key == "k"));
 }
 
+/// What somebody does to a running conversation.
+fn commands() -> [Data; 4] {
+    let (command_id, command) = (Uuid::from_u128(9), CommandKind::Say);
+    let given = Command {
+        command_id,
+        command,
+        text: Some("one moment".to_owned()),
+        destination: Some("+12025550177".to_owned()),
+        muted: None,
+        holder: Some("ann".to_owned()),
+    };
+    let refused = CommandRefused { command_id, command, reason: "vendor_refused".to_owned(), detail: None };
+    let lease = LeaseChange { state: LeaseState::Taken, holder: "ann".to_owned(), expires_at: Timestamp::from_millis(5).ok() };
+    [
+        Data::ControlAccepted(given),
+        Data::ControlApplied(CommandDone { command_id, command }),
+        Data::ControlRejected(refused),
+        Data::ControlLeaseChanged(lease),
+    ]
+}
+
+/// What is not of the record.
+fn passing() -> [Data; 5] {
+    let alert = Alert {
+        alert_id: Uuid::from_u128(1),
+        rule_id: Uuid::from_u128(2),
+        rule_name: "angry".to_owned(),
+        severity: Severity::Critical,
+        evidence: None,
+    };
+    [
+        Data::SpeechUpdated(Speech { role: Role::User, state: SpeechState::Started }),
+        Data::ControlOffered(ControlOffer { url: "https://voice.example/control".to_owned() }),
+        Data::AlertOpened(alert.clone()),
+        Data::AlertAcknowledged(alert.clone()),
+        Data::AlertResolved(alert),
+    ]
+}
+
+#[test]
+fn what_is_not_of_the_record_makes_none() {
+    let events: Vec<Event> = passing().into_iter().enumerate().map(|(number, data)| event(number as u64, 1, data)).collect();
+    assert_eq!(fold(&events), None);
+}
+
+#[test]
+fn what_passes_and_what_is_done_to_a_conversation_changes_nothing_of_its_record() {
+    let known = [
+        vec![event(100, 50, Data::Started(Facts { agent_id: Some("a".to_owned()), ..Facts::default() }))],
+        vec![event(100, 50, Data::Updated(Update { status: Some(LiveStatus::Initiated), ..Update::default() }))],
+        vec![event(
+            100,
+            50,
+            Data::TurnAdded(Turn { text: Some("hello".to_owned()), ..Turn::new(TurnId(Uuid::nil()), Role::User) }),
+        )],
+        vec![event(100, 50, Data::Ended(Ended::new(EndStatus::Completed)))],
+    ];
+    for known in known {
+        // Before, at and after what is known.
+        for time in [1, 50, 99] {
+            let mut events = known.clone();
+            for (number, data) in commands().into_iter().chain(passing()).enumerate() {
+                events.push(event(number as u64, time, data));
+            }
+            assert_eq!(folded(&events), folded(&known), "{:?} at {time}", known[0].data);
+        }
+    }
+}
+
 /// Events of every kind, with times and facts that collide.
 fn any_event() -> impl Strategy<Value = Event> {
     let text = || prop::option::of("[ab]{1,2}");
@@ -300,13 +370,17 @@ fn any_event() -> impl Strategy<Value = Event> {
         recording.prop_map(Data::RecordingAvailable),
         prop::option::of(0..7_u32).prop_map(|rating| Data::FeedbackGiven(Feedback { rating, ..Feedback::default() })),
         text().prop_map(|message| Data::ErrorRaised(ErrorRaised { code: "e".to_owned(), message, component: None })),
+        prop::sample::select(commands().to_vec()),
     ];
     (any::<u64>(), 0..5_i64, data).prop_map(|(number, at, data)| event(number, at, data))
 }
 
-/// Some events, and the same in another order with some of them several times.
+/// Some events, at least one of them of the record, and the same in another order with some of them several times.
 fn shuffled() -> impl Strategy<Value = (Vec<Event>, Vec<Event>)> {
-    prop::collection::vec(any_event(), 1..14).prop_flat_map(|events| {
+    let passing =
+        (any::<u64>(), 0..5_i64, prop::sample::select(passing().to_vec())).prop_map(|(number, at, data)| event(number, at, data));
+    let some = (prop::collection::vec(any_event(), 1..14), prop::collection::vec(passing, 0..3));
+    some.prop_map(|(events, passing)| [events, passing].concat()).prop_flat_map(|events| {
         let repeated = prop::collection::vec(prop::sample::select(events.clone()), 0..6);
         let again = (Just(events.clone()), repeated).prop_map(|(events, repeated)| [events, repeated].concat()).prop_shuffle();
         (Just(events), again)

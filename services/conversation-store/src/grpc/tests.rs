@@ -189,7 +189,11 @@ async fn a_summary_is_for_those_who_may_read_transcripts() {
         assert_eq!(page.conversations[0].summary.is_some(), expected);
         assert!(page.conversations[0].sessions.is_empty());
     }
-    let request = pb::ListConversationEventsRequest { conversation_id: "native:c".to_owned(), min_position: 0 };
+    let request = pb::ListConversationEventsRequest {
+        conversation_id: "native:c".to_owned(),
+        min_position: 0,
+        organization_id: String::new(),
+    };
     let events = world.handler.list_conversation_events(ask(request, READER)).await.unwrap().into_inner().events;
     let kinds: Vec<&str> = events.iter().map(|event| event.r#type.as_str()).collect();
     assert_eq!(kinds, ["conversation.started", "conversation.analyzed"]);
@@ -234,8 +238,12 @@ async fn a_record_can_be_read_as_it_was() {
     let then = timestamp_to_pb(world.clock.now());
     world.clock.advance_millis(1_000);
     world.tag("c", "later").await.unwrap();
-    let request =
-        |as_of| pb::GetConversationRequest { conversation_id: "native:c".to_owned(), as_of: Some(as_of), min_position: 0 };
+    let request = |as_of| pb::GetConversationRequest {
+        conversation_id: "native:c".to_owned(),
+        as_of: Some(as_of),
+        min_position: 0,
+        organization_id: String::new(),
+    };
     let before = world.handler.get_conversation(ask(request(then), READER)).await.unwrap().into_inner().conversation.unwrap();
     assert!(before.tags.is_empty());
     assert_eq!(before.turn_count, 1);
@@ -277,7 +285,7 @@ async fn agents_are_listed_page_by_page() {
     let names = first.agents.iter().chain(&second.agents).map(|agent| agent.name.clone().unwrap());
     assert_eq!(names.collect::<Vec<_>>(), ["ANN", "BOB", "CID"]);
     assert_eq!(second.next_page_token, "");
-    let get = |agent_id: &str| ask(pb::GetAgentRequest { agent_id: agent_id.to_owned() }, READER);
+    let get = |agent_id: &str| ask(pb::GetAgentRequest { agent_id: agent_id.to_owned(), organization_id: String::new() }, READER);
     assert_eq!(world.handler.get_agent(get("bob")).await.unwrap().into_inner().agent.unwrap().conversation_count, 1);
     assert_eq!(world.handler.get_agent(get("dan")).await.unwrap_err().code(), Code::NotFound);
 }
@@ -296,4 +304,29 @@ async fn what_never_ended_is_closed_once_and_a_real_end_overrides() {
     world.happen("c", vec![Data::Ended(ended)]).await;
     let mended = world.get("c", READER).await.unwrap();
     assert_eq!((mended.status(), mended.end_reason), (pb::ConversationStatus::Completed, None));
+}
+
+#[tokio::test]
+async fn a_service_names_the_organization_it_asks_for() {
+    let world = world().await;
+    world.talk("c").await;
+    let organization = world.get("c", READER).await.unwrap().organization_id;
+    let conversation = async |organization_id: &str, caller: Option<Caller>| {
+        let request = pb::GetConversationRequest {
+            conversation_id: "native:c".to_owned(),
+            organization_id: organization_id.to_owned(),
+            ..Default::default()
+        };
+        let mut request = ask(request, READER);
+        if let Some(caller) = caller {
+            request.extensions_mut().insert(caller);
+        }
+        world.handler.get_conversation(request).await.map_err(|status| status.code())
+    };
+    assert!(conversation(&organization, Some(Caller::Service)).await.is_ok());
+    assert_eq!(conversation("other", Some(Caller::Service)).await.unwrap_err(), Code::NotFound);
+    assert_eq!(conversation("", Some(Caller::Service)).await.unwrap_err(), Code::InvalidArgument);
+    // A key may name its own organization, and no other.
+    assert!(conversation(&organization, None).await.is_ok());
+    assert_eq!(conversation("other", None).await.unwrap_err(), Code::NotFound);
 }

@@ -1,6 +1,9 @@
 //! What every engine must do.
 
-use colloquy_events::{Analysis, Authority, Data, EndStatus, Ended, Event, Facts, Patch, Record, Role, Turn};
+use colloquy_events::{
+    Alert, Analysis, Authority, Command, CommandDone, CommandKind, CommandRefused, ControlOffer, Data, EndStatus, Ended, Event,
+    Facts, LeaseChange, LeaseState, Patch, Record, Role, Severity, Speech, SpeechState, Turn,
+};
 use colloquy_proto::conversation::v1 as pb;
 use colloquy_storage::DatabaseUrl;
 use colloquy_types::{ConversationId, EventId, OrganizationId, Position, Provider, RecordId, Timestamp, TurnId};
@@ -27,6 +30,8 @@ macro_rules! conversation_store_suite {
                 agents_are_counted_and_recounted,
                 what_never_ended_is_found_by_its_silence,
                 history_knows_when_events_were_received,
+                commands_are_history_and_change_nothing_else,
+                what_is_not_of_the_record_is_not_kept_and_makes_no_conversation,
                 concurrent_writers_lose_nothing,
                 a_record_that_cannot_be_applied_is_kept,
             );
@@ -517,6 +522,81 @@ async fn history_knows_when_events_were_received(fixture: &Fixture) {
     let seen: Vec<_> = events.iter().map(|received| (received.event.data.kind(), received.received_at)).collect();
     assert_eq!(seen, [("conversation.started", at(100)), ("turn.added", at(200))]);
     assert_eq!(events[0].event.external_id, "c1");
+}
+
+async fn commands_are_history_and_change_nothing_else(fixture: &Fixture) {
+    let (command_id, command) = (Uuid::from_u128(9), CommandKind::Say);
+    let given = Command { command_id, command, text: Some("wait".to_owned()), destination: None, muted: None, holder: None };
+    let refused = CommandRefused { command_id, command, reason: "vendor_refused".to_owned(), detail: None };
+    let lease = LeaseChange { state: LeaseState::Expired, holder: "ann".to_owned(), expires_at: None };
+    let commands = |conversation| {
+        vec![
+            event(conversation, 11, 21, Data::ControlLeaseChanged(lease.clone())),
+            event(conversation, 12, 22, Data::ControlAccepted(given.clone())),
+            event(conversation, 13, 23, Data::ControlApplied(CommandDone { command_id, command })),
+            event(conversation, 14, 24, Data::ControlRejected(refused.clone())),
+        ]
+    };
+    let course = |conversation| {
+        vec![
+            event(conversation, 1, 20, Data::Started(started("ann", 20))),
+            event(conversation, 2, 30, Data::TurnAdded(turn(1, Role::User))),
+        ]
+    };
+    let rest = |mut conversation: pb::Conversation| {
+        conversation.conversation_id.clear();
+        conversation.external_id.clear();
+        conversation.sessions.clear();
+        conversation
+    };
+    apply(fixture, course(1)).await;
+    let plain = rest(get(fixture, 1).await.unwrap());
+    // After what else is known, before it, and between.
+    apply(fixture, [course(2), commands(2)].concat()).await;
+    apply(fixture, commands(3)).await;
+    apply(fixture, course(3)).await;
+    for pair in course(4).into_iter().zip(commands(4)) {
+        apply(fixture, vec![pair.1, pair.0]).await;
+    }
+    apply(fixture, commands(4)).await;
+    for conversation in 2..=4 {
+        assert_eq!(rest(get(fixture, conversation).await.unwrap()), plain, "{conversation}");
+        let mut history = fixture.store.events(&acme(), id(conversation)).await.unwrap();
+        history.retain(|received| !received.event.data.is_about_turns());
+        history.sort_by_key(|received| received.event.occurred_at);
+        let expected: Vec<Event> = course(conversation).into_iter().take(1).chain(commands(conversation)).collect();
+        assert_eq!(history.into_iter().map(|received| received.event).collect::<Vec<_>>(), expected);
+    }
+}
+
+async fn what_is_not_of_the_record_is_not_kept_and_makes_no_conversation(fixture: &Fixture) {
+    let alert = Alert {
+        alert_id: Uuid::from_u128(1),
+        rule_id: Uuid::from_u128(2),
+        rule_name: "angry".to_owned(),
+        severity: Severity::Critical,
+        evidence: None,
+    };
+    let passing = |conversation| {
+        vec![
+            event(conversation, 11, 11, Data::SpeechUpdated(Speech { role: Role::User, state: SpeechState::Started })),
+            event(conversation, 12, 12, Data::ControlOffered(ControlOffer { url: "https://voice.example/control".to_owned() })),
+            event(conversation, 13, 13, Data::AlertOpened(alert.clone())),
+            event(conversation, 14, 14, Data::AlertAcknowledged(alert.clone())),
+            event(conversation, 15, 15, Data::AlertResolved(alert.clone())),
+        ]
+    };
+    fixture.store.apply(&[record_of(&acme(), passing(1), 1_000)], Position(65_535), at(1_000)).await.unwrap();
+    assert_eq!(fixture.store.position().await.unwrap(), Position(65_535), "it was read");
+    assert_eq!(get(fixture, 1).await, None);
+    assert!(fixture.store.events(&acme(), id(1)).await.unwrap().is_empty());
+
+    apply(fixture, vec![event(2, 1, 10, Data::Started(started("ann", 10)))]).await;
+    let plain = get(fixture, 2).await.unwrap();
+    fixture.store.apply(&[record_of(&acme(), passing(2), 9_000)], Position(131_071), at(9_000)).await.unwrap();
+    assert_eq!(get(fixture, 2).await.unwrap(), plain);
+    assert_eq!(fixture.store.events(&acme(), id(2)).await.unwrap().len(), 1);
+    assert_eq!(ids(fixture, &query(Filter::default(), Sort::default(), 10)).await, [2]);
 }
 
 async fn concurrent_writers_lose_nothing(fixture: &Fixture) {

@@ -29,7 +29,8 @@ pub(super) struct Touched<'a> {
 pub(super) fn by_conversation(records: &[Record]) -> Vec<Touched<'_>> {
     let mut touched: BTreeMap<(&OrganizationId, ConversationId), Touched<'_>> = BTreeMap::new();
     for record in records {
-        for event in &record.events {
+        // What is not of the record does not even show that there is such a conversation.
+        for event in record.events.iter().filter(|event| event.data.is_of_the_record()) {
             let conversation = touched.entry((&record.organization_id, event.conversation_id)).or_insert_with(|| Touched {
                 organization: &record.organization_id,
                 named: Named {

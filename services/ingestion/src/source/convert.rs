@@ -4,9 +4,12 @@ use colloquy_events::convert::timestamp_to_pb;
 use colloquy_proto::ingestion::v1 as pb;
 use colloquy_providers::verify::{Scheme, Verification};
 use colloquy_service::{FieldErrors, Problem};
-use colloquy_types::{SourceId, Timestamp};
+use colloquy_types::{OrganizationId, SourceId, Timestamp};
 
-use super::{Change, Draft, MAX_CLIENT_ID_CHARS, MAX_NAME_CHARS, MAX_PREVIOUS_VALID_SECONDS, Secret, Source, VerificationChange};
+use super::{
+    Access, AccessChange, Change, Draft, MAX_CLIENT_ID_CHARS, MAX_NAME_CHARS, MAX_PREVIOUS_VALID_SECONDS, SealedAccess, Secret,
+    Source, VerificationChange,
+};
 
 /// The most characters of a prefix or format.
 const MAX_OPTION_CHARS: usize = 200;
@@ -28,6 +31,7 @@ pub(super) fn draft(request: pb::CreateSourceRequest) -> Result<Draft, Problem> 
     check_name(&mut errors, &source.name);
     check_client_id(&mut errors, source.client_id.as_deref());
     let verification = source.verification.map(|verification| read_verification(&mut errors, verification));
+    let control = read_control(&mut errors, source.control.unwrap_or_default()).into_access();
     match &verification {
         None => errors.add("source.verification", "is required; deliveries that prove nothing need the scheme 'none'"),
         Some(VerificationChange { scheme: None, .. }) if errors.is_empty() => {
@@ -38,7 +42,7 @@ pub(super) fn draft(request: pb::CreateSourceRequest) -> Result<Draft, Problem> 
     match (provider, verification) {
         (Some(provider), Some(VerificationChange { scheme: Some(scheme), options, secret })) if errors.is_empty() => {
             let verification = Verification { scheme, ..options };
-            Ok(Draft { provider, name: source.name, client_id: source.client_id, verification, secret })
+            Ok(Draft { provider, name: source.name, client_id: source.client_id, verification, secret, control })
         }
         _ => Err(failed(errors)),
     }
@@ -49,14 +53,20 @@ pub(super) fn update(request: pb::UpdateSourceRequest) -> Result<Update, Problem
     let mut errors = FieldErrors::new();
     let source_id =
         errors.check("source.source_id", source_id("source.source_id", &source.source_id).map_err(|_| "must be a UUID"));
-    let mut change =
-        Change { name: None, client_id: None, verification: None, previous_valid_seconds: request.previous_secret_valid_seconds };
+    let mut change = Change {
+        name: None,
+        client_id: None,
+        verification: None,
+        control: None,
+        previous_valid_seconds: request.previous_secret_valid_seconds,
+    };
     if request.previous_secret_valid_seconds > MAX_PREVIOUS_VALID_SECONDS {
         errors.add("previous_secret_valid_seconds", format!("must be at most {MAX_PREVIOUS_VALID_SECONDS} (30 days)"));
     }
     check_name(&mut errors, &source.name);
     check_client_id(&mut errors, source.client_id.as_deref());
     let verification = source.verification.map(|verification| read_verification(&mut errors, verification));
+    let control = source.control.map(|control| read_control(&mut errors, control));
     match request.update_mask.map(|mask| mask.paths).filter(|paths| !paths.is_empty()) {
         None => {
             if !source.provider.is_empty() {
@@ -65,6 +75,7 @@ pub(super) fn update(request: pb::UpdateSourceRequest) -> Result<Update, Problem
             change.name = Some(source.name).filter(|name| !name.is_empty());
             change.client_id = source.client_id.map(Some);
             change.verification = verification;
+            change.control = control;
         }
         Some(paths) => {
             for path in paths {
@@ -74,10 +85,13 @@ pub(super) fn update(request: pb::UpdateSourceRequest) -> Result<Update, Problem
                     "client_id" => change.client_id = Some(source.client_id.clone()),
                     "verification" if verification.is_none() => errors.add("source.verification", "is required"),
                     "verification" => change.verification.clone_from(&verification),
+                    // Named without any, it is forgotten; of what is given, the fields that are set change.
+                    "control" => change.control = Some(control.clone().unwrap_or(AccessChange::forget())),
                     "provider" => errors.add("source.provider", "cannot be changed; make another source"),
-                    other => {
-                        errors.add("update_mask", format!("'{other}' cannot be changed; allowed: name, client_id, verification"));
-                    }
+                    other => errors.add(
+                        "update_mask",
+                        format!("'{other}' cannot be changed; allowed: name, client_id, verification, control"),
+                    ),
                 }
             }
         }
@@ -139,6 +153,31 @@ fn read_verification(errors: &mut FieldErrors, verification: pb::Verification) -
     VerificationChange { scheme, options, secret: verification.secret.map(Secret::new) }
 }
 
+fn read_control(errors: &mut FieldErrors, control: pb::ProviderAccess) -> AccessChange {
+    AccessChange::read(control.api_key, control.base_url, errors)
+}
+
+/// Whose credentials are asked for.
+pub(super) fn credentials(request: &pb::GetSourceCredentialsRequest) -> Result<(OrganizationId, SourceId), Problem> {
+    let mut errors = FieldErrors::new();
+    let organization = errors.parse("organization_id", &request.organization_id);
+    let source = errors.check("source_id", request.source_id.parse().map_err(|_| "must be a UUID"));
+    match (organization, source) {
+        (Some(organization), Some(source)) => Ok((organization, source)),
+        _ => Err(failed(errors)),
+    }
+}
+
+/// Returns what it takes to call a provider, in the clear.
+pub(super) fn credentials_to_pb(access: Access) -> pb::GetSourceCredentialsResponse {
+    let api_key = access.api_key.map(|key| key.expose().to_owned());
+    pb::GetSourceCredentialsResponse { api_key, base_url: access.base_url }
+}
+
+fn control_to_pb(control: SealedAccess) -> pb::ProviderAccess {
+    pb::ProviderAccess { api_key: None, has_api_key: control.api_key.is_some(), base_url: control.base_url }
+}
+
 /// Returns the source as its owner sees it at `now`: without secrets.
 pub(super) fn source_to_pb(source: Source, now: Timestamp) -> pb::Source {
     let source_id = source.source_id.to_string();
@@ -162,6 +201,7 @@ pub(super) fn source_to_pb(source: Source, now: Timestamp) -> pb::Source {
         name: source.name,
         client_id: source.client_id,
         verification: Some(verification),
+        control: Some(control_to_pb(source.control)),
         created_at: Some(timestamp_to_pb(source.created_at)),
         updated_at: Some(timestamp_to_pb(source.updated_at)),
     }

@@ -79,4 +79,14 @@ impl SourceService for SourceGrpc {
         self.sources.delete(&organization, id).await.map_err(status)?;
         Ok(Response::new(pb::DeleteSourceResponse {}))
     }
+
+    async fn get_source_credentials(
+        &self,
+        request: Request<pb::GetSourceCredentialsRequest>,
+    ) -> Result<Response<pb::GetSourceCredentialsResponse>, Status> {
+        Caller::of(&request).require_service()?;
+        let (organization, id) = convert::credentials(request.get_ref())?;
+        let access = self.sources.access(&organization, id).await.map_err(status)?;
+        Ok(Response::new(convert::credentials_to_pb(access)))
+    }
 }

@@ -1,5 +1,6 @@
 //! Sources: the connections providers deliver through.
 
+mod access;
 mod convert;
 mod grpc;
 mod live;
@@ -9,6 +10,7 @@ mod secret;
 use colloquy_providers::verify::Verification;
 use colloquy_types::{OrganizationId, Provider, SourceId, Timestamp};
 
+pub(crate) use access::{Access, AccessChange, SealedAccess};
 pub(crate) use grpc::SourceGrpc;
 pub(crate) use live::{LiveSource, LiveSources};
 pub(crate) use registry::{Change, Draft, Sources, VerificationChange};
@@ -38,6 +40,8 @@ pub(crate) struct Source {
     pub(crate) verification: Verification,
     /// With what.
     pub(crate) secrets: SealedSecrets,
+    /// How its provider is called.
+    pub(crate) control: SealedAccess,
     /// When it was made.
     pub(crate) created_at: Timestamp,
     /// When it was last changed.

@@ -7,7 +7,7 @@ use colloquy_service::{FieldErrors, Problem};
 use colloquy_types::{Clock, OrganizationId, Provider, SourceId, Timestamp};
 use uuid::Uuid;
 
-use super::{LiveSources, SealedSecrets, Secret, SecretBox, Source};
+use super::{Access, AccessChange, LiveSources, SealedAccess, SealedSecrets, Secret, SecretBox, Source};
 use crate::error::Error;
 use crate::store::{Place, Store};
 
@@ -22,6 +22,7 @@ pub(crate) struct Draft {
     pub(crate) client_id: Option<String>,
     pub(crate) verification: Verification,
     pub(crate) secret: Option<Secret>,
+    pub(crate) control: Access,
 }
 
 /// What to change about a source. `None` leaves a field as it is.
@@ -30,6 +31,7 @@ pub(crate) struct Change {
     pub(crate) name: Option<String>,
     pub(crate) client_id: Option<Option<String>>,
     pub(crate) verification: Option<VerificationChange>,
+    pub(crate) control: Option<AccessChange>,
     pub(crate) previous_valid_seconds: u32,
 }
 
@@ -93,7 +95,9 @@ impl Sources {
     pub(crate) async fn create(&self, organization: OrganizationId, draft: Draft) -> Result<Source, Error> {
         check(draft.provider, &draft.verification, draft.secret.as_ref())?;
         let source_id = SourceId(Uuid::new_v4());
-        let secret = draft.secret.map(|secret| self.secrets.seal(&organization, source_id, &secret)).transpose()?;
+        let seal = |secret: Secret| self.secrets.seal(&organization, source_id, &secret);
+        let secret = draft.secret.map(seal).transpose()?;
+        let control = SealedAccess { api_key: draft.control.api_key.map(seal).transpose()?, base_url: draft.control.base_url };
         let now = self.clock.now();
         let source = Source {
             organization_id: organization,
@@ -103,6 +107,7 @@ impl Sources {
             client_id: draft.client_id,
             verification: draft.verification,
             secrets: SealedSecrets { current: secret, previous: None, previous_expires_at: None },
+            control,
             created_at: now,
             updated_at: now,
             revision: 1,
@@ -149,6 +154,15 @@ impl Sources {
             source.verification = verification.apply(source.verification);
             self.rotate(&mut source, verification.secret, now, change.previous_valid_seconds)?;
         }
+        if let Some(control) = change.control {
+            if let Some(api_key) = control.api_key {
+                let seal = |key: Secret| self.secrets.seal(&source.organization_id, source.source_id, &key);
+                source.control.api_key = api_key.map(seal).transpose()?;
+            }
+            if let Some(base_url) = control.base_url {
+                source.control.base_url = base_url;
+            }
+        }
         Ok(source)
     }
 
@@ -171,6 +185,17 @@ impl Sources {
             };
         }
         Ok(())
+    }
+
+    /// Returns how the source's provider is called, in the clear.
+    pub(crate) async fn access(&self, organization: &OrganizationId, id: SourceId) -> Result<Access, Error> {
+        let source = self.get(organization, id).await?;
+        // Retell signs its webhooks with the API key (notes, 2.1).
+        let signs_with_key = source.provider == Provider::Retell && source.verification.scheme == Scheme::Hmac;
+        let signing = source.secrets.current.as_ref().filter(|_| signs_with_key);
+        let sealed = source.control.api_key.as_ref().or(signing);
+        let api_key = sealed.map(|sealed| self.secrets.open(organization, id, sealed)).transpose()?;
+        Ok(Access { api_key, base_url: source.control.base_url })
     }
 
     pub(crate) async fn delete(&self, organization: &OrganizationId, id: SourceId) -> Result<(), Error> {

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{Place, QuarantineFilter, Quarantining, Store};
 use crate::quarantine::{Bounds, Quarantined, QuarantinedBody, StoredRecording};
-use crate::source::{SealedSecrets, Source};
+use crate::source::{SealedAccess, SealedSecrets, Source};
 use crate::{MasterKey, Settings};
 
 /// A store with a database of its own.
@@ -95,6 +95,7 @@ fn a_source(of: &str, number: u128, created_at: i64) -> Source {
             previous: Some(vec![9]),
             previous_expires_at: Some(at(created_at + 5)),
         },
+        control: SealedAccess { api_key: Some(vec![7, 0]), base_url: Some("https://api.eu.example".to_owned()) },
         created_at: at(created_at),
         updated_at: at(created_at + 1),
         revision: 1,
@@ -106,6 +107,7 @@ async fn a_source_is_read_as_it_was_written(store: &dyn Store) {
     let bare = Source {
         client_id: None,
         secrets: SealedSecrets::default(),
+        control: SealedAccess::default(),
         verification: Verification { scheme: Scheme::None, ..Verification::default() },
         ..a_source("acme", 2, 5)
     };
@@ -132,7 +134,8 @@ async fn a_source_of_another_organization_is_not_found(store: &dyn Store) {
 async fn only_the_next_revision_replaces_a_source(store: &dyn Store) {
     let source = a_source("acme", 1, 0);
     store.create_source(&source).await.unwrap();
-    let next = Source { name: "new".to_owned(), client_id: None, updated_at: at(9), revision: 2, ..source.clone() };
+    let control = SealedAccess { api_key: None, base_url: Some("https://api.us.example".to_owned()) };
+    let next = Source { name: "new".to_owned(), client_id: None, control, updated_at: at(9), revision: 2, ..source.clone() };
     assert!(store.replace_source(&next).await.unwrap());
     assert!(!store.replace_source(&next).await.unwrap());
     assert!(!store.replace_source(&Source { revision: 4, ..next.clone() }).await.unwrap());

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(super) const SOURCE_COLUMNS: &str = "organization_id, source_id, provider, name, client_id, verification, secret, \
-     previous_secret, previous_secret_expires_at, created_at, updated_at, revision";
+     previous_secret, previous_secret_expires_at, control_api_key, control_base_url, created_at, updated_at, revision";
 
 pub(super) const QUARANTINE_COLUMNS: &str = "organization_id, quarantine_id, source_id, provider, received_at, reason, \
      size_bytes, attempts, resolved_at, position, recording";
@@ -55,7 +55,7 @@ macro_rules! implement_store {
         };
         use super::{Place, QuarantineFilter, Quarantining, Store};
         use crate::quarantine::{Bounds, Quarantined, QuarantinedBody};
-        use crate::source::{SealedSecrets, Source};
+        use crate::source::{SealedAccess, SealedSecrets, Source};
 
         fn read_source(row: &$row) -> Result<Source, StoreError> {
             let expires_at: Option<i64> = row.try_get("previous_secret_expires_at")?;
@@ -70,6 +70,10 @@ macro_rules! implement_store {
                     current: row.try_get("secret")?,
                     previous: row.try_get("previous_secret")?,
                     previous_expires_at: expires_at.map(timestamp).transpose()?,
+                },
+                control: SealedAccess {
+                    api_key: row.try_get("control_api_key")?,
+                    base_url: row.try_get("control_base_url")?,
                 },
                 created_at: timestamp(row.try_get("created_at")?)?,
                 updated_at: timestamp(row.try_get("updated_at")?)?,
@@ -102,8 +106,9 @@ macro_rules! implement_store {
             async fn create_source(&self, source: &Source) -> Result<(), StoreError> {
                 query(
                     "insert into sources (organization_id, source_id, provider, name, client_id, verification, secret,
-                         previous_secret, previous_secret_expires_at, created_at, updated_at, revision)
-                     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+                         previous_secret, previous_secret_expires_at, control_api_key, control_base_url, created_at, updated_at,
+                         revision)
+                     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
                 )
                 .bind(source.organization_id.as_str())
                 .bind(source.source_id.0)
@@ -114,6 +119,8 @@ macro_rules! implement_store {
                 .bind(&source.secrets.current)
                 .bind(&source.secrets.previous)
                 .bind(source.secrets.previous_expires_at.map(|at| at.as_millis()))
+                .bind(&source.control.api_key)
+                .bind(&source.control.base_url)
                 .bind(source.created_at.as_millis())
                 .bind(source.updated_at.as_millis())
                 .bind(source.revision)
@@ -157,8 +164,9 @@ macro_rules! implement_store {
                 let replaced = query(
                     "update sources
                      set name = $3, client_id = $4, verification = $5, secret = $6, previous_secret = $7,
-                         previous_secret_expires_at = $8, updated_at = $9, revision = $10
-                     where organization_id = $1 and source_id = $2 and revision = $10 - 1",
+                         previous_secret_expires_at = $8, control_api_key = $9, control_base_url = $10, updated_at = $11,
+                         revision = $12
+                     where organization_id = $1 and source_id = $2 and revision = $12 - 1",
                 )
                 .bind(source.organization_id.as_str())
                 .bind(source.source_id.0)
@@ -168,6 +176,8 @@ macro_rules! implement_store {
                 .bind(&source.secrets.current)
                 .bind(&source.secrets.previous)
                 .bind(source.secrets.previous_expires_at.map(|at| at.as_millis()))
+                .bind(&source.control.api_key)
+                .bind(&source.control.base_url)
                 .bind(source.updated_at.as_millis())
                 .bind(source.revision)
                 .execute(self.writer())

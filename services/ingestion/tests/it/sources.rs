@@ -152,6 +152,81 @@ async fn no_verification_must_be_asked_for_and_forgets_the_secret() {
     assert_eq!(bad_fields(&status), BTreeSet::from(["source.verification.secret".to_owned()]));
 }
 
+fn access(api_key: Option<&str>, base_url: Option<&str>) -> Option<pb::ProviderAccess> {
+    let given = |text: Option<&str>| text.map(str::to_owned);
+    Some(pb::ProviderAccess { api_key: given(api_key), base_url: given(base_url), ..Default::default() })
+}
+
+fn shown(source: &pb::Source) -> (Option<&str>, bool, Option<&str>) {
+    let control = source.control.as_ref().unwrap();
+    (control.api_key.as_deref(), control.has_api_key, control.base_url.as_deref())
+}
+
+#[tokio::test]
+async fn how_a_provider_is_called_is_known_to_services_and_its_key_shown_to_nobody_else() {
+    let world = World::start().await;
+    let source = a_source("vapi", "shared_secret", Some("s"));
+    let bare = world.create(ACME, source.clone()).await.unwrap();
+    assert_eq!(shown(&bare), (None, false, None));
+    assert_eq!(world.credentials("acme", &bare.source_id).await.unwrap(), pb::GetSourceCredentialsResponse::default());
+
+    let control = access(Some("key-1"), Some("https://api.eu.vapi.example"));
+    let made = world.create(ACME, pb::Source { control, ..source }).await.unwrap();
+    assert_eq!(shown(&made), (None, true, Some("https://api.eu.vapi.example")));
+    assert_eq!(get(&world, ACME, &made.source_id).await.unwrap(), made);
+    let known = world.credentials("acme", &made.source_id).await.unwrap();
+    assert_eq!((known.api_key.as_deref(), known.base_url.as_deref()), (Some("key-1"), Some("https://api.eu.vapi.example")));
+
+    assert_eq!(world.credentials("other", &made.source_id).await.unwrap_err().code(), Code::NotFound);
+    let status = world.credentials("", "no uuid").await.unwrap_err();
+    assert_eq!(bad_fields(&status), ["organization_id", "source_id"].map(str::to_owned).into());
+    let request = pb::GetSourceCredentialsRequest { organization_id: "acme".to_owned(), source_id: made.source_id.clone() };
+    let by_key = world.sources.clone().get_source_credentials(by(ACME, request)).await;
+    assert_eq!(by_key.unwrap_err().code(), Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn of_how_a_provider_is_called_what_is_absent_stays_and_what_is_empty_is_forgotten() {
+    let world = World::start().await;
+    let source_id = world.source("vapi", "none", None).await;
+    let change = async |control: Option<pb::ProviderAccess>, paths: &[&str]| {
+        let source = pb::Source { source_id: source_id.clone(), control, ..pb::Source::default() };
+        update(&world, ACME, source, paths, 0).await
+    };
+    let key = async || world.credentials("acme", &source_id).await.unwrap().api_key;
+
+    let changed = change(access(Some("key-1"), Some("https://one.example")), &[]).await.unwrap();
+    assert_eq!(shown(&changed), (None, true, Some("https://one.example")));
+    let changed = change(access(None, Some("http://127.0.0.1:9")), &["control"]).await.unwrap();
+    assert_eq!((shown(&changed), key().await.as_deref()), ((None, true, Some("http://127.0.0.1:9")), Some("key-1")));
+    let changed = change(access(Some("key-2"), Some("")), &["control"]).await.unwrap();
+    assert_eq!((shown(&changed), key().await.as_deref()), ((None, true, None), Some("key-2")));
+    let other = pb::Source { source_id: source_id.clone(), name: "renamed".to_owned(), ..pb::Source::default() };
+    update(&world, ACME, other, &[], 0).await.unwrap();
+    assert_eq!(key().await.as_deref(), Some("key-2"), "another change leaves it");
+    assert_eq!(shown(&change(None, &["control"]).await.unwrap()), (None, false, None));
+    assert_eq!(key().await, None);
+
+    let status = change(access(Some("two words"), Some("https://user:pass@one.example")), &["control"]).await.unwrap_err();
+    let both = ["source.control.api_key", "source.control.base_url"].map(str::to_owned).into();
+    assert_eq!(bad_fields(&status), both);
+    let bad = pb::Source { control: access(Some("two words"), Some("ftp://one.example")), ..a_source("vapi", "none", None) };
+    assert_eq!(bad_fields(&world.create(ACME, bad).await.unwrap_err()), both);
+}
+
+#[tokio::test]
+async fn retells_signing_key_is_the_key_to_call_it_with_unless_another_is_given() {
+    let world = World::start().await;
+    let key = async |source_id: &str| world.credentials("acme", source_id).await.unwrap().api_key;
+    let source_id = world.source("retell", "hmac", Some("key_signing")).await;
+    assert_eq!(key(&source_id).await.as_deref(), Some("key_signing"));
+    let given = pb::Source { control: access(Some("key_own"), None), ..a_source("retell", "hmac", Some("key_signing")) };
+    assert_eq!(key(&world.create(ACME, given).await.unwrap().source_id).await.as_deref(), Some("key_own"));
+    // Of the others the secret says nothing about their API.
+    let source_id = world.source("elevenlabs", "hmac", Some(ELEVENLABS_SECRET)).await;
+    assert_eq!(key(&source_id).await, None);
+}
+
 #[tokio::test]
 async fn a_deleted_source_takes_no_deliveries() {
     let world = World::start().await;

@@ -17,7 +17,7 @@ use colloquy_proto::ingestion::v1::receive_webhook_request::Part;
 use colloquy_proto::ingestion::v1::source_service_client::SourceServiceClient;
 use colloquy_proto::log::v1::event_log_service_client::EventLogServiceClient;
 use colloquy_proto::log::v1::{TailRequest, TailResponse};
-use colloquy_service::auth::Authenticator;
+use colloquy_service::auth::{Authenticator, SERVICE_TOKEN};
 use colloquy_service::stack;
 use colloquy_service::transport::{LocalSlot, Transport, outgoing};
 use colloquy_storage::{DatabaseUrl, PageTokens};
@@ -36,6 +36,9 @@ pub(crate) const NOW_SECONDS: i64 = 1_772_463_800;
 pub(crate) const ACME: &str = "acme/admin";
 /// A key of another organization.
 pub(crate) const OTHER: &str = "other/admin";
+
+/// By which services of the installation know each other.
+const TOKEN: &str = "token";
 
 pub(crate) const ELEVENLABS_SECRET: &str = "wsec_test_0123456789abcdef0123456789abcdef";
 
@@ -92,7 +95,7 @@ impl World {
             tasks.spawn(task.work);
         }
         let slot = LocalSlot::new();
-        slot.fill(stack::wrap(&service, Authenticator::new(access_slot.transport(), "token".into())));
+        slot.fill(stack::wrap(&service, Authenticator::new(access_slot.transport(), TOKEN.into())));
         let transport = slot.transport();
         Self {
             folder,
@@ -124,6 +127,19 @@ impl World {
     pub(crate) async fn create(&self, key: &str, source: pb::Source) -> Result<pb::Source, Status> {
         let request = by(key, pb::CreateSourceRequest { source: Some(source) });
         Ok(self.sources.clone().create_source(request).await?.into_inner().source.unwrap())
+    }
+
+    /// Asks, as another service of the installation, how the provider of a source is called.
+    pub(crate) async fn credentials(
+        &self,
+        organization_id: &str,
+        source_id: &str,
+    ) -> Result<pb::GetSourceCredentialsResponse, Status> {
+        let request =
+            pb::GetSourceCredentialsRequest { organization_id: organization_id.to_owned(), source_id: source_id.to_owned() };
+        let mut request = Request::new(request);
+        request.metadata_mut().insert(SERVICE_TOKEN, TOKEN.parse().unwrap());
+        Ok(self.sources.clone().get_source_credentials(request).await?.into_inner())
     }
 
     /// Sends a delivery in pieces of `piece` bytes.

@@ -4,6 +4,7 @@
 
 mod golden;
 mod harness;
+mod live;
 mod permutations;
 mod reader;
 mod replicas;

@@ -114,7 +114,8 @@ impl Running {
 
     async fn read(&self, conversation_id: &str, min_position: u64) -> GetTranscriptResponse {
         let mut client = harness::client(&self.slot, harness::key(&organization(), "transcripts:read"));
-        let request = GetTranscriptRequest { conversation_id: conversation_id.to_owned(), min_position };
+        let request =
+            GetTranscriptRequest { conversation_id: conversation_id.to_owned(), min_position, organization_id: String::new() };
         client.get_transcript(request).await.unwrap().into_inner()
     }
 

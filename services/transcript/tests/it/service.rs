@@ -28,7 +28,8 @@ async fn get(client: &mut Client, conversation_id: &str) -> Result<pb::GetTransc
 }
 
 async fn get_from(client: &mut Client, conversation_id: &str, min_position: u64) -> Result<pb::GetTranscriptResponse, Status> {
-    let request = pb::GetTranscriptRequest { conversation_id: conversation_id.to_owned(), min_position };
+    let request =
+        pb::GetTranscriptRequest { conversation_id: conversation_id.to_owned(), min_position, organization_id: String::new() };
     client.get_transcript(request).await.map(tonic::Response::into_inner)
 }
 
@@ -146,6 +147,71 @@ async fn what_does_not_exist_and_what_is_anothers_look_the_same() {
     assert_eq!(get(&mut stranger, NATIVE).await.unwrap_err().code(), Code::NotFound);
 }
 
+async fn figures(
+    client: &mut Client,
+    conversation_id: &str,
+    min_position: Option<u64>,
+) -> Result<pb::GetFiguresResponse, Status> {
+    let request = pb::GetFiguresRequest { conversation_id: conversation_id.to_owned(), min_position };
+    client.get_figures(request).await.map(tonic::Response::into_inner)
+}
+
+#[tokio::test]
+async fn figures_tell_who_spoke_how_long_and_need_no_scope_for_transcripts() {
+    let (harness, mut reader) = with_samples().await;
+    assert_eq!(figures(&mut reader, NATIVE, None).await.unwrap_err().code(), Code::PermissionDenied);
+    let mut client = harness.client(&organization(), "conversations:read");
+    let figures_of_native = figures(&mut client, NATIVE, None).await.unwrap();
+    let id = ConversationId::derive(&organization(), Provider::Native, "native-1").to_string();
+    let expected = pb::GetFiguresResponse {
+        conversation_id: id.clone(),
+        // Agent, user, agent, user, and the agent's partial turn.
+        turn_count: 5,
+        duration_ms: Some(6_000),
+        talk: Some(pb::TalkFigures {
+            agent_ms: 2_100,
+            user_ms: 2_200,
+            ratio: Some(2_100.0 / 4_300.0),
+            agent_words_per_minute: Some(6.0 * 60_000.0 / 2_100.0),
+            user_words_per_minute: Some(4.0 * 60_000.0 / 2_200.0),
+        }),
+        silence: Some(pb::SilenceFigures::default()),
+        // Cut, as its heard text shows.
+        interruptions_by_user: Some(pb::InterruptionFigures { count: 1, overlap_ms: 0 }),
+        interruptions_by_agent: Some(pb::InterruptionFigures::default()),
+    };
+    assert_eq!(figures_of_native, expected);
+    assert_eq!(figures(&mut client, &id, Some(0)).await.unwrap(), expected);
+
+    assert_eq!(figures(&mut client, "native:none", None).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(bad_fields(&figures(&mut client, "?", None).await.unwrap_err()), ["conversation_id"]);
+    let mut other = harness.client(&"other".parse().unwrap(), "conversations:read");
+    assert_eq!(figures(&mut other, &id, None).await.unwrap_err().code(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn figures_follow_a_conversation_while_it_runs() {
+    let (harness, _) = with_samples().await;
+    let mut client = harness.client(&organization(), "conversations:read");
+    let spoken = |number: u32, role, start_ms, end_ms| {
+        let mut event = said(ConversationId(uuid::Uuid::from_u128(7)), number, "one two");
+        if let Data::TurnAdded(turn) = &mut event.data {
+            (turn.role, turn.start_ms, turn.end_ms) = (role, Some(start_ms), Some(end_ms));
+        }
+        samples::record(&organization(), vec![event])
+    };
+    let id = ConversationId(uuid::Uuid::from_u128(7)).to_string();
+    harness.apply(&[spoken(0, Role::Agent, 0, 2_000)]).await;
+    let first = figures(&mut client, &id, None).await.unwrap();
+    assert_eq!((first.turn_count, first.duration_ms, first.talk.unwrap().ratio), (1, Some(2_000), Some(1.0)));
+    let next = harness.next_position();
+    let later = tokio::spawn(async move { figures(&mut client, &id, Some(next.0)).await.unwrap() });
+    harness.apply(&[spoken(1, Role::User, 1_500, 3_500)]).await;
+    let second = later.await.unwrap();
+    assert_eq!((second.turn_count, second.duration_ms, second.talk.unwrap().ratio), (2, Some(3_500), Some(0.5)));
+    assert_eq!(second.interruptions_by_user, Some(pb::InterruptionFigures { count: 1, overlap_ms: 500 }));
+}
+
 #[tokio::test]
 async fn reading_needs_the_scope_for_transcripts() {
     let (harness, _) = with_samples().await;
@@ -153,7 +219,6 @@ async fn reading_needs_the_scope_for_transcripts() {
     let cases = [
         (harness.client(&organization(), without), Code::PermissionDenied, "SCOPE_MISSING"),
         (harness.client_of(Caller::Anonymous), Code::Unauthenticated, "API_KEY_MISSING"),
-        (harness.client_of(Caller::Service), Code::PermissionDenied, "ORGANIZATION_MISSING"),
     ];
     for (mut client, code, expected) in cases {
         // Before anything else is looked at.
@@ -165,6 +230,28 @@ async fn reading_needs_the_scope_for_transcripts() {
         }
     }
     assert!(get(&mut harness.client(&organization(), "admin"), NATIVE).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_service_names_the_organization_it_reads_for() {
+    let (harness, _) = with_samples().await;
+    let mut client = harness.client_of(Caller::Service);
+    let of = |organization_id: &str| pb::GetTranscriptRequest {
+        conversation_id: NATIVE.to_owned(),
+        organization_id: organization_id.to_owned(),
+        ..Default::default()
+    };
+    assert_eq!(client.get_transcript(of("acme")).await.unwrap().into_inner().turns.len(), 7);
+    assert_eq!(client.get_transcript(of("other")).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(bad_fields(&client.get_transcript(of("")).await.unwrap_err()), ["organization_id"]);
+    for status in [
+        render(&mut client, NATIVE, pb::TranscriptFormat::Text, "").await.unwrap_err(),
+        figures(&mut client, NATIVE, None).await.unwrap_err(),
+    ] {
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::PermissionDenied, "ORGANIZATION_MISSING"));
+    }
+    let mut key = harness.client(&organization(), "transcripts:read");
+    assert_eq!(key.get_transcript(of("other")).await.unwrap_err().code(), Code::NotFound);
 }
 
 #[tokio::test]
