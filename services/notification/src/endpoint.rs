@@ -5,6 +5,8 @@ use std::num::NonZeroU32;
 use colloquy_types::{OrganizationId, Timestamp};
 use uuid::Uuid;
 
+use crate::store::Known;
+
 /// How an endpoint is told.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Kind {
@@ -111,4 +113,65 @@ pub struct SealedSecrets {
     pub previous: Option<Vec<u8>>,
     /// Until when the one before signs too.
     pub previous_expires_at: Option<Timestamp>,
+}
+
+/// What endpoints that name no event types do not hear: there are too many of them.
+const NOT_UNASKED: [&str; 2] = ["turn.*", "speech.*"];
+
+impl Endpoint {
+    /// Returns whether the endpoint hears of events of this type, whichever conversation they are about.
+    pub fn listens_to(&self, event_type: &str) -> bool {
+        if self.event_types.is_empty() {
+            return !NOT_UNASKED.iter().any(|group| is_in(group, event_type));
+        }
+        self.event_types.iter().any(|listed| is_in(listed, event_type))
+    }
+}
+
+/// Returns whether a type is the one listed, or one of the group listed.
+pub(crate) fn is_in(listed: &str, event_type: &str) -> bool {
+    match listed.strip_suffix(".*") {
+        Some(group) => event_type.strip_prefix(group).is_some_and(|rest| rest.starts_with('.')),
+        None => listed == event_type,
+    }
+}
+
+impl Filter {
+    /// Returns whether a conversation of which this is known passes. What is not known does not.
+    pub fn admits(&self, known: &Known) -> bool {
+        let passes = |wanted: &Option<String>, known: &Option<String>| wanted.is_none() || wanted == known;
+        passes(&self.agent_id, &known.agent_id)
+            && passes(&self.client_id, &known.client_id)
+            && passes(&self.channel, &known.channel)
+    }
+
+    /// Returns whether every conversation passes.
+    pub fn is_open(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_holds_its_own_types_only() {
+        assert!(is_in("turn.*", "turn.added"));
+        assert!(is_in("conversation.ended", "conversation.ended"));
+        for (listed, event_type) in
+            [("conversation.*", "conversation_agent_session.ended"), ("turn", "turn.added"), ("turn.*", "turn")]
+        {
+            assert!(!is_in(listed, event_type), "{listed} {event_type}");
+        }
+    }
+
+    #[test]
+    fn a_filter_passes_over_what_is_not_known() {
+        let filter = Filter { agent_id: Some("a".to_owned()), ..Filter::default() };
+        let known = Known { agent_id: Some("a".to_owned()), client_id: Some("c".to_owned()), channel: None };
+        assert!(filter.admits(&known) && !filter.is_open());
+        assert!(!filter.admits(&Known::default()));
+        assert!(Filter::default().admits(&Known::default()));
+    }
 }

@@ -1,5 +1,15 @@
 //! Attempts: how an endpoint is told, and when it is tried again.
 
+mod answer;
+mod email;
+pub mod schedule;
+mod sender;
+mod slack;
+#[cfg(test)]
+mod tests;
+mod text;
+mod webhook;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +18,10 @@ use uuid::Uuid;
 
 use crate::delivery::Attempt;
 use crate::endpoint::Kind;
+
+pub use email::BadSmtp;
+pub use sender::{ATTEMPT_TIMEOUT, BadSettings, Sender};
+pub use webhook::is_reserved_header;
 
 /// One attempt to make.
 #[derive(Clone, Debug)]

@@ -1,14 +1,48 @@
 //! Where endpoints, messages and deliveries are kept.
 
+mod attempts;
+mod body;
+#[cfg(test)]
+mod conformance;
+mod endpoints;
+mod engine;
+mod housekeeping;
+mod intake;
+mod lanes;
+mod listing;
+mod queue;
+mod replays;
+mod revive;
+#[cfg(test)]
+pub(crate) mod samples;
+mod sql;
+
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use bytes::Bytes;
-use colloquy_storage::StoreError;
+use colloquy_storage::{Database, Migrations, StoreError};
 use colloquy_types::{ConversationId, OrganizationId, Position, RecordId, Timestamp};
 use uuid::Uuid;
 
 use crate::delivery::{Attempt, Delivery, Status};
 use crate::endpoint::{DisabledReason, Endpoint};
 use crate::message::Message;
+
+/// Returns the migrations of both engines.
+pub fn migrations() -> Migrations {
+    Migrations::new(sqlx::migrate!("migrations/sqlite"), sqlx::migrate!("migrations/postgres"))
+}
+
+/// Returns the store in `database`.
+pub fn open(database: &Database) -> Arc<dyn Store> {
+    match database {
+        Database::Sqlite(sqlite) => {
+            Arc::new(sql::SqlStore { writer: sqlite.writer().clone(), readers: sqlite.readers().clone() })
+        }
+        Database::Postgres(pool) => Arc::new(sql::SqlStore { writer: pool.clone(), readers: pool.clone() }),
+    }
+}
 
 /// The name of this service's reader: its durable consumer, and its position.
 pub const READER: &str = "notification";
@@ -73,6 +107,9 @@ pub struct Finished {
     pub delivery_id: Uuid,
     /// For whom it was.
     pub endpoint_id: Uuid,
+    /// How many attempts had been made when it was claimed ([`Delivery::attempt_count`]): what a worker has to say whose claim
+    /// ran out, while another went on with the delivery, does not count, unless it was taken.
+    pub attempt_count: u32,
     /// The attempt; `None` when it was not even tried (its body could not be made, or the worker stops).
     pub attempt: Option<Attempt>,
     /// Where it stands now.
@@ -151,12 +188,7 @@ pub trait Store: Send + Sync + 'static {
     /// Keeps what a batch comes to, and notes that everything up to `through` was read; all of it or nothing. New deliveries
     /// are claimed until `claimed_until` by whoever calls, but those of ordered endpoints that have to wait (see
     /// [`Store::claim`]). Returns the ids of the deliveries that are new and claimed: the others were there already, or wait.
-    async fn apply(
-        &self,
-        batch: &Batch,
-        through: Position,
-        claimed_until: Timestamp,
-    ) -> Result<Vec<Uuid>, StoreError>;
+    async fn apply(&self, batch: &Batch, through: Position, claimed_until: Timestamp) -> Result<Vec<Uuid>, StoreError>;
 
     /// Notes a record that could not be applied; once.
     async fn set_aside(
@@ -190,7 +222,7 @@ pub trait Store: Send + Sync + 'static {
     async fn finish(&self, finished: &[Finished]) -> Result<(), StoreError>;
 
     /// Keeps the body that was made for a message; the first one stays.
-    async fn keep_body(&self, organization: &OrganizationId, message: Uuid, body: &Bytes) -> Result<(), StoreError>;
+    async fn keep_body(&self, message: &Message, body: &Bytes) -> Result<(), StoreError>;
 
     // For people
 

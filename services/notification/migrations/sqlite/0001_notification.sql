@@ -1,0 +1,167 @@
+-- Who is told, of what, and how.
+create table endpoints (
+    organization_id text not null,
+    endpoint_id blob not null,
+    kind text not null,
+    url text not null,
+    description text not null,
+    -- A JSON array.
+    event_types text not null,
+    agent_id text,
+    client_id text,
+    channel text,
+    ordered integer not null,
+    enabled integer not null,
+    rate_limit integer,
+    sealed_headers blob,
+    -- A JSON array.
+    header_names text not null,
+    secret blob not null,
+    previous_secret blob,
+    previous_secret_expires_at integer,
+    failing_since integer,
+    disabled_reason text,
+    created_at integer not null,
+    updated_at integer not null,
+    revision integer not null,
+    primary key (organization_id, endpoint_id)
+) strict, without rowid;
+create index endpoints_newest on endpoints (organization_id, created_at);
+
+-- Changes whenever an endpoint does.
+create table endpoints_version (
+    id integer not null primary key check (id = 1),
+    version integer not null
+) strict, without rowid;
+insert into endpoints_version (id, version) values (1, 0);
+
+-- Endpoints that were removed, until their deliveries are too.
+create table gone_endpoints (
+    organization_id text not null,
+    endpoint_id blob not null,
+    primary key (organization_id, endpoint_id)
+) strict, without rowid;
+
+-- What the endpoints' filters ask about a conversation.
+create table conversations (
+    organization_id text not null,
+    conversation_id blob not null,
+    agent_id text,
+    client_id text,
+    channel text,
+    -- When it was last heard of, to the day.
+    heard_at integer not null,
+    primary key (organization_id, conversation_id)
+) strict, without rowid;
+create index conversations_heard_at on conversations (heard_at);
+
+-- What is told, once for all endpoints. The messages of a conversation lie side by side, since their ids are spread at random.
+create table messages (
+    organization_id text not null,
+    conversation_id blob not null,
+    message_id blob not null,
+    event_type text not null,
+    position integer not null,
+    at integer not null,
+    -- Compressed already where that helps; null until it is made.
+    body blob,
+    -- Whether the log told of it; otherwise it was added by hand, and the log may still.
+    from_log integer not null,
+    kept_at integer not null,
+    primary key (organization_id, conversation_id, message_id)
+) strict;
+create index messages_kept_at on messages (kept_at);
+
+-- The queue: deliveries that have not ended. A row goes to `ended` when it has, so this stays small, whatever was delivered
+-- before.
+create table pending (
+    organization_id text not null,
+    endpoint_id blob not null,
+    delivery_id blob not null,
+    message_id blob not null,
+    conversation_id blob not null,
+    position integer not null,
+    event_type text not null,
+    schedule_attempts integer not null,
+    attempt_count integer not null,
+    next_attempt_at integer not null,
+    -- When it may be claimed: when its next attempt is due, or while somebody holds it, when the claim runs out. Null while an
+    -- ordered delivery waits for an earlier one, or for the log.
+    due_at integer,
+    -- Whether it is one of a lane: the deliveries of one conversation to an endpoint that is told in order. Of a lane, one at
+    -- most has `due_at`.
+    ordered integer not null,
+    -- The first of its lane waits for the log: what is read out of turn may still bring an earlier one.
+    beyond integer not null,
+    created_at integer not null,
+    -- A line of JSON each, oldest first.
+    attempts text not null,
+    primary key (organization_id, endpoint_id, delivery_id)
+) strict;
+create index pending_due on pending (organization_id, endpoint_id, due_at) where due_at is not null;
+create index pending_newest on pending (organization_id, endpoint_id, event_type, created_at, delivery_id);
+create index pending_lane on pending (organization_id, endpoint_id, conversation_id, position, delivery_id) where ordered;
+create index pending_lane_at_work on pending (organization_id, endpoint_id, conversation_id) where ordered and due_at is not null;
+create index pending_beyond on pending (position) where beyond;
+
+-- Deliveries that have ended.
+create table ended (
+    organization_id text not null,
+    endpoint_id blob not null,
+    delivery_id blob not null,
+    message_id blob not null,
+    conversation_id blob not null,
+    position integer not null,
+    event_type text not null,
+    status text not null,
+    schedule_attempts integer not null,
+    attempt_count integer not null,
+    created_at integer not null,
+    ended_at integer not null,
+    -- As in `pending`.
+    attempts text not null,
+    primary key (organization_id, endpoint_id, delivery_id)
+) strict;
+create index ended_newest on ended (organization_id, endpoint_id, status, event_type, created_at, delivery_id);
+create index ended_at on ended (ended_at);
+
+-- Replays under way.
+create table replays (
+    organization_id text not null,
+    replay_id blob not null,
+    endpoint_id blob not null,
+    request blob not null,
+    page_token text not null,
+    -- When somebody may go on with it.
+    due_at integer not null,
+    primary key (organization_id, replay_id)
+) strict, without rowid;
+create index replays_due on replays (due_at);
+
+-- How far each reader has read; written together with what it read.
+create table reader_positions (
+    reader text not null primary key,
+    position integer not null
+) strict, without rowid;
+insert into reader_positions (reader, position) values ('notification', 0);
+
+-- Records that could not be read. The log still holds them.
+create table set_aside (
+    organization_id text not null,
+    record_id blob not null,
+    sequence integer not null,
+    reason text not null,
+    set_aside_at integer not null,
+    primary key (organization_id, record_id)
+) strict, without rowid;
+
+-- Events that say what this release does not know, until one that does picks them up. The bytes are as the log has them.
+create table unknown_events (
+    organization_id text not null,
+    conversation_id blob not null,
+    event_id blob not null,
+    position integer not null,
+    received_at integer not null,
+    event blob not null,
+    primary key (organization_id, conversation_id, event_id)
+) strict, without rowid;

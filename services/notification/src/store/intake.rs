@@ -1,0 +1,321 @@
+//! What comes in: from the log, and by hand.
+
+use std::collections::{BTreeMap, HashSet};
+
+use colloquy_storage::StoreError;
+use colloquy_types::{ConversationId, OrganizationId, Position, Timestamp};
+use uuid::Uuid;
+
+use super::engine::{Columns, Engine, Rows, Value};
+use super::lanes::{self, Lane, PutToWork, settle};
+use super::sql::{SqlStore, organization_of, to_bigint};
+use super::{Batch, Known, body, revive};
+use crate::delivery::Delivery;
+use crate::message::{Body, Message};
+
+/// When a conversation was heard of is noted to the day: else every event that has facts would write a row.
+const HEARD_EVERY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+const DAY_OLD: &str = "conversations.heard_at < excluded.heard_at - cast($2 as bigint)";
+
+fn keep_known() -> String {
+    let names = ["agent_id", "client_id", "channel"];
+    let sets = names.map(|name| format!("{name} = coalesce(excluded.{name}, conversations.{name})")).join(", ");
+    let news = names
+        .map(|name| format!("(excluded.{name} is not null and excluded.{name} is distinct from conversations.{name})"))
+        .join(" or ");
+    format!(
+        "with {{k}} \
+         insert into conversations (organization_id, conversation_id, agent_id, client_id, channel, heard_at) \
+         select k.organization_id, k.conversation_id, k.agent_id, k.client_id, k.channel, cast($1 as bigint) from k where true \
+         on conflict (organization_id, conversation_id) do update set {sets}, heard_at = excluded.heard_at \
+         where {news} or {DAY_OLD}"
+    )
+}
+
+async fn write_known<E: Engine>(
+    connection: &mut E::Connection,
+    known: &[(OrganizationId, ConversationId, Known)],
+    now: i64,
+) -> Result<(), StoreError> {
+    if known.is_empty() {
+        return Ok(());
+    }
+    // In the key's order, so that two writers lock rows in one order; and one row a conversation.
+    let mut merged: BTreeMap<(&str, Uuid), Known> = BTreeMap::new();
+    for (organization, conversation, known) in known {
+        merged.entry((organization.as_str(), conversation.0)).or_default().learn(known);
+    }
+    let rows = Rows::new(merged.len())
+        .text("organization_id", merged.keys().map(|(organization, _)| *organization))
+        .id("conversation_id", merged.keys().map(|(_, conversation)| *conversation))
+        .opt_text("agent_id", merged.values().map(|known| known.agent_id.as_deref()))
+        .opt_text("client_id", merged.values().map(|known| known.client_id.as_deref()))
+        .opt_text("channel", merged.values().map(|known| known.channel.as_deref()));
+    E::execute(connection, &keep_known(), &[Value::Int(now), Value::Int(HEARD_EVERY_MS)], Some(&rows)).await?;
+    Ok(())
+}
+
+/// Whose it is, of which conversation, and which message: the key of a message.
+type MessageKey<'a> = (&'a str, Uuid, Uuid);
+
+fn key_of(message: &Message) -> MessageKey<'_> {
+    (message.organization_id.as_str(), message.conversation_id.0, message.message_id)
+}
+
+/// Inserts messages; returns the keys of those that were not there.
+async fn insert_messages<E: Engine>(
+    connection: &mut E::Connection,
+    messages: &BTreeMap<MessageKey<'_>, &Message>,
+    from_log: bool,
+    now: i64,
+) -> Result<HashSet<(Uuid, Uuid)>, StoreError> {
+    // What was added by hand again is kept for as long as if it were new.
+    let otherwise = if from_log {
+        "do nothing"
+    } else {
+        "(organization_id, conversation_id, message_id) do update set kept_at = excluded.kept_at"
+    };
+    let sql = format!(
+        "with {{k}} \
+         insert into messages (organization_id, conversation_id, message_id, event_type, position, at, body, from_log, kept_at) \
+         select k.organization_id, k.conversation_id, k.message_id, k.event_type, k.position, k.at, k.body, {from_log}, \
+             cast($1 as bigint) \
+         from k \
+         where true \
+         on conflict {otherwise} \
+         returning conversation_id, message_id"
+    );
+    let bodies: Vec<Option<Vec<u8>>> = messages
+        .values()
+        .map(|message| match &message.body {
+            Body::Ready(body) => Some(body::pack(body)),
+            Body::Snapshot => None,
+        })
+        .collect();
+    let rows = message_keys(messages)
+        .text("event_type", messages.values().map(|message| message.event_type.as_str()))
+        .int("position", messages.values().map(|message| to_bigint(message.position)))
+        .int("at", messages.values().map(|message| message.at.as_millis()))
+        .opt_bytes("body", bodies.iter().map(Option::as_deref));
+    read_keys::<E>(&E::query(connection, &sql, &[Value::Int(now)], Some(&rows)).await?)
+}
+
+fn message_keys<'a>(messages: &BTreeMap<MessageKey<'a>, &'a Message>) -> Rows<'a> {
+    Rows::new(messages.len())
+        .text("organization_id", messages.keys().map(|(organization, ..)| *organization))
+        .id("conversation_id", messages.keys().map(|(_, conversation, _)| *conversation))
+        .id("message_id", messages.keys().map(|(.., message)| *message))
+}
+
+/// Notes that the log told of messages that were added by hand before; returns their keys. To it, they are new.
+async fn claim_for_log<E: Engine>(
+    connection: &mut E::Connection,
+    messages: &BTreeMap<MessageKey<'_>, &Message>,
+    now: i64,
+) -> Result<HashSet<(Uuid, Uuid)>, StoreError> {
+    let sql = "with {k} \
+         update messages set from_log = true, kept_at = cast($1 as bigint) \
+         from k \
+         where messages.organization_id = k.organization_id and messages.conversation_id = k.conversation_id \
+             and messages.message_id = k.message_id and not messages.from_log \
+         returning messages.conversation_id, messages.message_id";
+    read_keys::<E>(&E::query(connection, sql, &[Value::Int(now)], Some(&message_keys(messages))).await?)
+}
+
+fn read_keys<E: Engine>(rows: &[E::Row]) -> Result<HashSet<(Uuid, Uuid)>, StoreError> {
+    let mut keys = HashSet::with_capacity(rows.len());
+    for row in rows {
+        let mut columns = Columns::<E>::of(row);
+        keys.insert((columns.id()?, columns.id()?));
+    }
+    Ok(keys)
+}
+
+/// A delivery that was not there before.
+struct Inserted {
+    lane: Lane,
+    delivery: Uuid,
+    ordered: bool,
+}
+
+/// Inserts deliveries to endpoints that are enabled, claimed until `claimed_until`, or else due when they say.
+async fn insert_deliveries<E: Engine>(
+    connection: &mut E::Connection,
+    deliveries: &[&Delivery],
+    may_have_ended: bool,
+    claimed_until: Option<i64>,
+) -> Result<Vec<Inserted>, StoreError> {
+    let unless_ended = if may_have_ended {
+        "and not exists (select 1 from ended where ended.organization_id = k.organization_id \
+             and ended.endpoint_id = k.endpoint_id and ended.delivery_id = k.delivery_id) "
+    } else {
+        ""
+    };
+    let sql = format!(
+        "with {{k}} \
+         insert into pending (organization_id, endpoint_id, delivery_id, message_id, conversation_id, position, event_type, \
+             schedule_attempts, attempt_count, next_attempt_at, due_at, ordered, beyond, created_at, attempts) \
+         select k.organization_id, k.endpoint_id, k.delivery_id, k.message_id, k.conversation_id, k.position, k.event_type, \
+             0, 0, k.next_attempt_at, \
+             case when e.ordered then null else coalesce(cast($1 as bigint), k.next_attempt_at) end, \
+             e.ordered, false, k.created_at, '' \
+         from k cross join endpoints e \
+         where e.organization_id = k.organization_id and e.endpoint_id = k.endpoint_id and e.enabled {unless_ended}\
+         on conflict do nothing \
+         returning organization_id, endpoint_id, conversation_id, delivery_id, ordered"
+    );
+    let rows = Rows::new(deliveries.len())
+        .text("organization_id", deliveries.iter().map(|delivery| delivery.organization_id.as_str()))
+        .id("endpoint_id", deliveries.iter().map(|delivery| delivery.endpoint_id))
+        .id("delivery_id", deliveries.iter().map(|delivery| delivery.delivery_id))
+        .id("message_id", deliveries.iter().map(|delivery| delivery.message_id))
+        .id("conversation_id", deliveries.iter().map(|delivery| delivery.conversation_id.0))
+        .int("position", deliveries.iter().map(|delivery| to_bigint(delivery.position)))
+        .text("event_type", deliveries.iter().map(|delivery| delivery.event_type.as_str()))
+        .int(
+            "next_attempt_at",
+            deliveries.iter().map(|delivery| delivery.next_attempt_at.unwrap_or(delivery.created_at).as_millis()),
+        )
+        .int("created_at", deliveries.iter().map(|delivery| delivery.created_at.as_millis()));
+    let mut inserted = Vec::with_capacity(deliveries.len());
+    for row in &E::query(connection, &sql, &[Value::OptInt(claimed_until)], Some(&rows)).await? {
+        let mut columns = Columns::<E>::of(row);
+        inserted.push(Inserted { lane: Lane::read(&mut columns)?, delivery: columns.id()?, ordered: columns.bool()? });
+    }
+    Ok(inserted)
+}
+
+/// Gives back what was put to work beside what the caller knows: whoever looks for work finds it.
+async fn let_go<E: Engine>(connection: &mut E::Connection, deliveries: &[PutToWork]) -> Result<(), StoreError> {
+    let sql = "with {k} \
+         update pending set due_at = pending.next_attempt_at \
+         from k \
+         where pending.organization_id = k.organization_id and pending.endpoint_id = k.endpoint_id \
+             and pending.delivery_id = k.delivery_id";
+    let rows = Rows::new(deliveries.len())
+        .text("organization_id", deliveries.iter().map(|delivery| delivery.organization.as_str()))
+        .id("endpoint_id", deliveries.iter().map(|delivery| delivery.endpoint))
+        .id("delivery_id", deliveries.iter().map(|delivery| delivery.delivery));
+    E::execute(connection, sql, &[], Some(&rows)).await?;
+    Ok(())
+}
+
+impl<E: Engine> SqlStore<E> {
+    pub(super) async fn read_position(&self) -> Result<Position, StoreError> {
+        let mut connection = self.readers.acquire().await?;
+        lanes::read_position::<E>(&mut connection).await
+    }
+
+    pub(super) async fn read_known(
+        &self,
+        conversations: &[(OrganizationId, ConversationId)],
+    ) -> Result<Vec<(OrganizationId, ConversationId, Known)>, StoreError> {
+        let sql = "with {k} \
+             select c.organization_id, c.conversation_id, c.agent_id, c.client_id, c.channel \
+             from k cross join conversations c \
+             where c.organization_id = k.organization_id and c.conversation_id = k.conversation_id";
+        let rows = Rows::new(conversations.len())
+            .text("organization_id", conversations.iter().map(|(organization, _)| organization.as_str()))
+            .id("conversation_id", conversations.iter().map(|(_, conversation)| conversation.0));
+        let mut connection = self.readers.acquire().await?;
+        let mut found = Vec::with_capacity(conversations.len());
+        for row in &E::query(&mut connection, sql, &[], Some(&rows)).await? {
+            let mut columns = Columns::<E>::of(row);
+            let organization = organization_of(&columns.text()?)?;
+            let conversation = ConversationId(columns.id()?);
+            let known = Known { agent_id: columns.opt_text()?, client_id: columns.opt_text()?, channel: columns.opt_text()? };
+            found.push((organization, conversation, known));
+        }
+        Ok(found)
+    }
+
+    pub(super) async fn apply_batch(
+        &self,
+        batch: &Batch,
+        through: Position,
+        claimed_until: Timestamp,
+    ) -> Result<Vec<Uuid>, StoreError> {
+        // The only time there is here; near enough to now for what is kept for weeks.
+        let now = claimed_until.as_millis();
+        let mut tx = E::begin(&self.writer).await?;
+        write_known::<E>(&mut tx, &batch.known, now).await?;
+        let mut claimed = HashSet::new();
+        let mut lanes = Vec::new();
+        let mut messages: BTreeMap<MessageKey<'_>, &Message> = BTreeMap::new();
+        for message in &batch.messages {
+            messages.entry(key_of(message)).or_insert(message);
+        }
+        if !messages.is_empty() {
+            let new = insert_messages::<E>(&mut tx, &messages, true, now).await?;
+            let mut told = BTreeMap::new();
+            if new.len() < messages.len() {
+                messages.retain(|(_, conversation, message), _| !new.contains(&(*conversation, *message)));
+                let anew = claim_for_log::<E>(&mut tx, &messages, now).await?;
+                told.insert(true, anew);
+            }
+            told.insert(false, new);
+            for (may_have_ended, told) in told {
+                let deliveries: Vec<&Delivery> = (batch.deliveries.iter())
+                    .filter(|delivery| told.contains(&(delivery.conversation_id.0, delivery.message_id)))
+                    .collect();
+                for inserted in insert_deliveries::<E>(&mut tx, &deliveries, may_have_ended, Some(now)).await? {
+                    if inserted.ordered {
+                        lanes.push(inserted.lane);
+                    }
+                    claimed.insert((inserted.delivery, inserted.ordered));
+                }
+            }
+        }
+        let (position, waited) = lanes::advance::<E>(&mut tx, through).await?;
+        let has_waited = !waited.is_empty();
+        lanes.extend(waited);
+        let put_to_work = settle::<E>(&mut tx, lanes, Some(position), Some(now)).await?;
+        if has_waited {
+            lanes::passed::<E>(&mut tx, position).await?;
+        }
+        let (own, others): (Vec<_>, Vec<_>) =
+            put_to_work.into_iter().partition(|delivery| claimed.contains(&(delivery.delivery, true)));
+        let_go::<E>(&mut tx, &others).await?;
+        tx.commit().await?;
+        let unordered = claimed.into_iter().filter(|(_, ordered)| !ordered).map(|(delivery, _)| delivery);
+        Ok(unordered.chain(own.into_iter().map(|delivery| delivery.delivery)).collect())
+    }
+
+    pub(super) async fn add_by_hand(
+        &self,
+        messages: &[Message],
+        deliveries: &[Delivery],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut tx = E::begin(&self.writer).await?;
+        let messages: BTreeMap<MessageKey<'_>, &Message> = messages.iter().map(|message| (key_of(message), message)).collect();
+        insert_messages::<E>(&mut tx, &messages, false, now.as_millis()).await?;
+        let mut sorted: Vec<&Delivery> = deliveries.iter().collect();
+        sorted.sort_by_key(|delivery| (delivery.organization_id.as_str(), delivery.endpoint_id, delivery.delivery_id));
+        let inserted = insert_deliveries::<E>(&mut tx, &sorted, true, None).await?;
+        let mut lanes: Vec<Lane> =
+            inserted.into_iter().filter(|inserted| inserted.ordered).map(|inserted| inserted.lane).collect();
+        let keys = Rows::new(sorted.len())
+            .text("organization_id", sorted.iter().map(|delivery| delivery.organization_id.as_str()))
+            .id("endpoint_id", sorted.iter().map(|delivery| delivery.endpoint_id))
+            .id("delivery_id", sorted.iter().map(|delivery| delivery.delivery_id));
+        lanes.extend(revive::those::<E>(&mut tx, &keys, now).await?.lanes);
+        settle::<E>(&mut tx, lanes, None, None).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+impl Known {
+    /// Adds what became known later.
+    pub(crate) fn learn(&mut self, later: &Self) {
+        for (mine, news) in
+            [(&mut self.agent_id, &later.agent_id), (&mut self.client_id, &later.client_id), (&mut self.channel, &later.channel)]
+        {
+            if news.is_some() {
+                mine.clone_from(news);
+            }
+        }
+    }
+}
