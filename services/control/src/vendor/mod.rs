@@ -1,12 +1,52 @@
 //! The vendors' own means to steer a running conversation.
 
+mod attempt;
+mod destination;
+mod elevenlabs;
+mod message;
+mod monitor;
+pub mod native;
+mod rest;
+mod retell;
+mod timing;
+mod unsupported;
+mod vapi;
+
+use std::sync::Arc;
+
+use anyhow::Context;
 use async_trait::async_trait;
 use colloquy_events::CommandKind;
+use colloquy_outbound::{Courier, Policy};
 use colloquy_types::Provider;
 use url::Url;
 
+pub use elevenlabs::ElevenLabs;
+pub use retell::Retell;
+pub use timing::Timing;
+pub use unsupported::Unsupported;
+pub use vapi::Vapi;
+
+/// Returns the vendors that are reached over the network, and those that cannot be. An organization's own agents are not among
+/// them: they come to us.
+///
+/// # Errors
+/// When TLS cannot be set up.
+pub fn all(policy: Policy) -> anyhow::Result<Vec<(Provider, Arc<dyn Vendor>)>> {
+    let courier = Courier::new(policy).context("cannot prepare for calling vendors")?;
+    let timing = Timing::default();
+    Ok(vec![
+        (Provider::Vapi, Arc::new(Vapi::new(courier.clone(), timing))),
+        (Provider::Retell, Arc::new(Retell::new(courier.clone(), timing))),
+        (Provider::ElevenLabs, Arc::new(ElevenLabs::new(courier, timing))),
+        (Provider::AgentSession, Arc::new(Unsupported::new(AGENT_SESSION))),
+    ])
+}
+
+const AGENT_SESSION: &str = "agent sessions are only reported, by webhook: there is no way to steer them";
+
 /// What is known of how a conversation can be reached at its vendor.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Target {
     /// Who it runs on.
     pub provider: Provider,
@@ -20,6 +60,13 @@ pub struct Target {
     pub api_key: Option<ApiKey>,
     /// Where the vendor's API stands, when it is not the usual address.
     pub base_url: Option<Url>,
+}
+
+impl std::fmt::Debug for Target {
+    /// Shows no address: who knows that for commands can steer the call.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Target").field("provider", &self.provider).field("channel", &self.channel).finish_non_exhaustive()
+    }
 }
 
 /// A vendor's API key. Shows nothing when printed.
