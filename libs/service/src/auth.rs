@@ -84,12 +84,33 @@ impl Authenticator {
         }
     }
 
+    /// Tells whose API key a request presents, for who serves others than services: the service token counts for nothing here.
+    /// Returns the key as well, since whoever answers for longer has to ask again (see [`Authenticator::ask_again`]).
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED` without a key or with one that is not known; `UNAVAILABLE` when access cannot be asked.
+    pub async fn key_of(&self, headers: &HeaderMap) -> Result<(String, Arc<Identity>), Status> {
+        let key = presented_key(headers).ok_or_else(missing_key)?.to_owned();
+        let verdict = if key.len() > LONGEST_KEY { None } else { self.identify(key.clone()).await? };
+        let identity = verdict.ok_or_else(unknown_key)?;
+        Ok((key, identity))
+    }
+
+    /// Asks access whose key it is, whatever was remembered; `None` when it is not known, or no longer.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` when access cannot be asked: nothing is then known of the key.
+    pub async fn ask_again(&self, key: &str) -> Result<Option<Arc<Identity>>, Status> {
+        let verdict = ask_access(self.access.clone(), key.to_owned()).await?;
+        self.cache.insert(fingerprint(key), verdict.clone()).await;
+        Ok(verdict)
+    }
+
     /// Asks access whose key it is; concurrent calls with one key ask once. The key itself is not kept.
     fn identify(&self, key: String) -> BoxFuture<'static, Result<Verdict, Status>> {
         let (cache, access) = (self.cache.clone(), self.access.clone());
         Box::pin(async move {
-            let mut fingerprint = [0; 32];
-            fingerprint.copy_from_slice(digest::digest(&digest::SHA256, key.as_bytes()).as_ref());
+            let fingerprint = fingerprint(&key);
             if let Some(verdict) = cache.get(&fingerprint).await {
                 return Ok(verdict);
             }
@@ -97,6 +118,13 @@ impl Authenticator {
             verdict.map_err(|status| Status::clone(&status))
         })
     }
+}
+
+/// Returns what a key is remembered by.
+fn fingerprint(key: &str) -> [u8; 32] {
+    let mut fingerprint = [0; 32];
+    fingerprint.copy_from_slice(digest::digest(&digest::SHA256, key.as_bytes()).as_ref());
+    fingerprint
 }
 
 async fn ask_access(mut access: AccessServiceClient<Transport>, api_key: String) -> Result<Verdict, Status> {

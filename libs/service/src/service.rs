@@ -20,6 +20,17 @@ pub struct Service {
     pub checks: Vec<Check>,
 }
 
+impl Service {
+    /// Returns this service together with what another one does, under this one's name.
+    pub fn with(mut self, other: Self) -> Self {
+        self.grpc_names.extend(other.grpc_names);
+        self.routes = Routes::from(self.routes.into_axum_router().merge(other.routes.into_axum_router().reset_fallback()));
+        self.tasks.extend(other.tasks);
+        self.checks.extend(other.checks);
+        self
+    }
+}
+
 /// Something that runs until it is told to stop. Whoever builds it gives it the stop token.
 pub struct Task {
     /// What it is called in logs.

@@ -27,7 +27,7 @@ pub use context::{continue_trace, inject_context, inject_span, parse_traceparent
 const DEFAULT_FILTER: &str = "info,sqlx=warn,h2=warn,hyper=warn,tower=warn,opentelemetry=warn,async_nats=off,object_store=warn";
 
 /// What is never logged, whatever `RUST_LOG` says: in detail, it shows what is sent, and so what people said.
-const SILENT: &str = "async_nats";
+const SILENT: [&str; 4] = ["async_nats", "lettre", "tokio_tungstenite", "tungstenite"];
 /// What is logged as warnings at most: at other levels, addresses of recordings are shown.
 const QUIET: &str = "object_store";
 
@@ -107,7 +107,7 @@ fn may_be_logged(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     let is_of = |library: &str| target.strip_prefix(library).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
     // A line says which request it belongs to; each step of the way would only make it long.
-    target != TRACE_TARGET && !is_of(SILENT) && (!is_of(QUIET) || *metadata.level() <= Level::WARN)
+    target != TRACE_TARGET && !SILENT.into_iter().any(is_of) && (!is_of(QUIET) || *metadata.level() <= Level::WARN)
 }
 
 impl Telemetry {
@@ -162,6 +162,7 @@ mod tests {
             tracing::error!(target: "async_nats", "a body");
             tracing::info!(target: "object_store::client::retry", "an address");
             tracing::warn!(target: "object_store::client::retry", "a warning");
+            tracing::trace!(target: "tungstenite::protocol", "a message");
             tracing::debug!(target: "async_nats_of_ours", "a line");
             tracing::trace!(target: "colloquy", "a line");
         });

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, MatchedPath};
 use colloquy_proto::access::v1::access_service_server;
+use colloquy_proto::control::v1::control_service_client::ControlServiceClient;
 use colloquy_proto::conversation::v1::conversation_service_client::ConversationServiceClient;
 use colloquy_proto::conversation::v1::conversation_service_server;
 use colloquy_proto::conversation::v1::recording_service_client::RecordingServiceClient;
 use colloquy_proto::ingestion::v1::ingestion_service_client::IngestionServiceClient;
 use colloquy_proto::ingestion::v1::ingestion_service_server;
 use colloquy_proto::ingestion::v1::source_service_client::SourceServiceClient;
+use colloquy_proto::notification::v1::webhook_service_client::WebhookServiceClient;
+use colloquy_proto::notification::v1::webhook_service_server;
 use colloquy_proto::transcript::v1::transcript_service_client::TranscriptServiceClient;
 use colloquy_proto::transcript::v1::transcript_service_server;
 use colloquy_service::transport::{MAX_MESSAGE_BYTES, Transport};
@@ -39,12 +42,13 @@ pub(crate) struct Behind {
 
 impl Behind {
     /// Returns all of them.
-    pub(crate) fn all(deps: Deps) -> [Self; 4] {
+    pub(crate) fn all(deps: Deps) -> [Self; 5] {
         let behind = |name, grpc_name, transport| Self { name, grpc_name, transport };
         [
             behind("conversation-store", conversation_service_server::SERVICE_NAME, deps.conversation_store),
             behind("transcript", transcript_service_server::SERVICE_NAME, deps.transcript),
             behind("ingestion", ingestion_service_server::SERVICE_NAME, deps.ingestion),
+            behind("notification", webhook_service_server::SERVICE_NAME, deps.notification),
             behind("access", access_service_server::SERVICE_NAME, deps.access),
         ]
     }
@@ -57,13 +61,15 @@ pub(crate) struct Clients {
     pub(crate) transcripts: TranscriptServiceClient<Transport>,
     pub(crate) ingestion: IngestionServiceClient<Transport>,
     pub(crate) sources: SourceServiceClient<Transport>,
+    pub(crate) webhooks: WebhookServiceClient<Transport>,
+    pub(crate) control: ControlServiceClient<Transport>,
     /// The services, for health.
-    pub(crate) services: [Behind; 4],
+    pub(crate) services: [Behind; 5],
 }
 
 impl Clients {
     pub(crate) fn new(deps: Deps) -> Self {
-        let Deps { conversation_store, transcript, ingestion, access } = deps;
+        let Deps { conversation_store, transcript, ingestion, notification, access } = deps;
         Self {
             conversations: ConversationServiceClient::new(conversation_store.clone())
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
@@ -71,7 +77,9 @@ impl Clients {
             transcripts: TranscriptServiceClient::new(transcript.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
             ingestion: IngestionServiceClient::new(ingestion.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
             sources: SourceServiceClient::new(ingestion.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
-            services: Behind::all(Deps { conversation_store, transcript, ingestion, access }),
+            webhooks: WebhookServiceClient::new(notification.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            control: ControlServiceClient::new(notification.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            services: Behind::all(Deps { conversation_store, transcript, ingestion, notification, access }),
         }
     }
 }
@@ -85,6 +93,15 @@ pub(crate) struct Calling {
 }
 
 impl Calling {
+    /// Returns calls in the name of a key, for who answers longer than one request lasts.
+    pub(crate) fn of_key(key: &str) -> Self {
+        let mut api_key = AsciiMetadataValue::try_from(key).ok();
+        if let Some(key) = &mut api_key {
+            key.set_sensitive(true);
+        }
+        Self { request_id: None, api_key, authorization: None }
+    }
+
     /// Returns a call in the name of whoever made the request.
     pub(crate) fn call<T>(&self, message: T) -> Request<T> {
         let mut call = self.call_without_key(message, CALL_TIMEOUT);

@@ -1,11 +1,13 @@
 //! The REST edge: it parses, calls, and shapes JSON, and nothing else.
 //!
-//! It holds no state and no authority: the caller's key travels on as metadata, and each service enforces organization and scope
-//! for itself. Every route is in `routes`; what they share is here:
+//! It keeps nothing and has no authority: the caller's key travels on as metadata, and each service enforces organization and scope
+//! for itself. Only live streams are followed with the service token, once for everybody who listens, and handed out by what their
+//! keys allow. Every route is in `routes`; what they share is here:
 //!
 //! - `query`, `path`, `body`, `upload`, `accept`, `range`: what comes in, checked;
 //! - `clients`: calls to the services, with the caller's key;
 //! - `shape`: what goes out;
+//! - `live`: what goes out as it happens;
 //! - `problem`, `request_id`, `layers`: errors and what stands around every route;
 //! - `openapi`, `docs`: the description of it all.
 
@@ -15,6 +17,7 @@ mod body;
 mod clients;
 mod docs;
 mod layers;
+mod live;
 mod openapi;
 mod path;
 mod problem;
@@ -29,10 +32,13 @@ mod upload;
 use std::sync::Arc;
 
 use axum::Router;
+use colloquy_service::Task;
 use colloquy_service::readiness::Check;
 use colloquy_service::transport::Transport;
 
 use clients::{Behind, Clients};
+use live::Live;
+pub use live::{StreamDeps, StreamSettings};
 pub use openapi::document as openapi_document;
 pub use settings::Settings;
 
@@ -46,6 +52,8 @@ pub struct Deps {
     pub transcript: Transport,
     /// `colloquy.ingestion.v1`.
     pub ingestion: Transport,
+    /// `colloquy.notification.v1` and `colloquy.control.v1`.
+    pub notification: Transport,
     /// `colloquy.access.v1`; only asked whether it is up.
     pub access: Transport,
 }
@@ -54,6 +62,7 @@ pub struct Deps {
 pub(crate) struct Edge {
     pub(crate) settings: Settings,
     pub(crate) clients: Clients,
+    pub(crate) live: Arc<Live>,
 }
 
 /// Returns the checks that the services behind the edge are serving.
@@ -61,10 +70,13 @@ pub fn checks(deps: Deps) -> Vec<Check> {
     Behind::all(deps).map(|behind| Check::service(behind.name, behind.transport, behind.grpc_name)).into()
 }
 
-/// Returns the REST server.
-pub fn router(settings: Settings, deps: Deps) -> Router {
-    let edge = Arc::new(Edge { settings, clients: Clients::new(deps) });
+/// Returns the REST server, and what has to run beside it for live streams to live; it ends with their stop token.
+pub fn build(settings: Settings, deps: Deps, streams: StreamDeps) -> (Router, Task) {
+    let clients = Clients::new(deps);
+    let live = Live::new(settings.streams.clone(), streams, &clients);
+    let task = live.task();
+    let edge = Arc::new(Edge { settings, clients, live });
     let (routes, document) = routes::all(&edge);
     let described = docs::routes(&document);
-    layers::around(routes.with_state(edge).merge(described))
+    (layers::around(routes.with_state(edge).merge(described)), task)
 }

@@ -102,8 +102,20 @@ fn describe_optional_objects(schema: &mut Value) {
 
 /// Every key of an answer is there, be it `null`; only what is sent can leave some out.
 fn require_every_key(document: &mut Value) {
-    const SENT: [&str; 7] =
-        ["ConversationChange", "NativeEvent", "NativeEvents", "NewFeedback", "NewSource", "NewVerification", "SourceChange"];
+    const SENT: [&str; 12] = [
+        "ConversationChange",
+        "NativeEvent",
+        "NativeEvents",
+        "NewCommand",
+        "NewEndpointFilter",
+        "NewFeedback",
+        "NewReplay",
+        "NewSource",
+        "NewVerification",
+        "NewWebhookEndpoint",
+        "SourceChange",
+        "Stretch",
+    ];
     const OPTIONAL: [(&str, &str); 2] = [("ConversationPage", "total"), ("Problem", "errors")];
     let schemas = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut);
     for (name, schema) in schemas.into_iter().flatten().filter(|(name, _)| !SENT.contains(&name.as_str())) {

@@ -233,7 +233,8 @@ fn http_status(code: Code, reason: &str) -> StatusCode {
 
 /// Returns the name a field of a gRPC request has over REST.
 fn rest_name(field: String) -> String {
-    let inner = ["filter.", "source.", "head."].iter().find_map(|prefix| field.strip_prefix(prefix)).unwrap_or(&field);
+    let inner =
+        ["filter.", "source.", "endpoint.", "head."].iter().find_map(|prefix| field.strip_prefix(prefix)).unwrap_or(&field);
     let renamed = match inner {
         "page_token" => "cursor",
         "order_by" => "sort",
@@ -244,7 +245,7 @@ fn rest_name(field: String) -> String {
         "duration_min_ms" => "duration_min_seconds",
         "duration_max_ms" => "duration_max_seconds",
         "metadata_patch_json" => "metadata",
-        "conversation_id" | "source_id" | "quarantine_id" if !field.starts_with("filter.") => "id",
+        "conversation_id" | "source_id" | "quarantine_id" | "endpoint_id" if !field.starts_with("filter.") => "id",
         other => return other.replace("data_json", "data"),
     };
     renamed.to_owned()

@@ -7,6 +7,8 @@ use axum::extract::FromRequestParts;
 use colloquy_service::FieldErrors;
 use colloquy_types::Timestamp;
 use http::request::Parts;
+use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::problem::{Refusal, finish};
 
@@ -42,6 +44,31 @@ impl Query {
             pairs.push((name, value));
         }
         Ok(Self { pairs, known: Vec::new(), errors: FieldErrors::new() })
+    }
+
+    /// Reads an object of JSON as if its members were parameters: strings, numbers, true and false; of an array, each.
+    pub(crate) fn of_object(path: &str, raw: &RawValue, errors: &mut FieldErrors) -> Option<Self> {
+        let Ok(members) = serde_json::from_str::<serde_json::Map<String, Value>>(raw.get()) else {
+            errors.add(path, "must be an object");
+            return None;
+        };
+        let mut pairs = Vec::new();
+        for (name, value) in members {
+            let values = if let Value::Array(values) = value { values } else { vec![value] };
+            for value in values {
+                match value {
+                    Value::String(text) if !text.contains('\0') => pairs.push((name.clone(), text)),
+                    Value::Number(number) => pairs.push((name.clone(), number.to_string())),
+                    Value::Bool(flag) => pairs.push((name.clone(), flag.to_string())),
+                    // As good as absent.
+                    Value::Null => {}
+                    Value::String(_) | Value::Array(_) | Value::Object(_) => {
+                        errors.add(format!("{path}.{}", shortened(&name)), "must be a string, a number or an array of them");
+                    }
+                }
+            }
+        }
+        Some(Self { pairs, known: Vec::new(), errors: FieldErrors::new() })
     }
 
     fn value(&mut self, name: &'static str) -> Option<String> {
@@ -85,6 +112,20 @@ impl Query {
         }
         values.retain(|value| self.checked(name, value, MAX_TEXT_BYTES));
         values
+    }
+
+    /// Reads words that can be given several times, or several at once with commas between them.
+    pub(crate) fn words(&mut self, name: &'static str) -> Vec<String> {
+        self.known.push(name);
+        let given = self.pairs.iter_mut().filter(|(given, _)| given == name);
+        let values: Vec<String> = given.map(|(_, value)| std::mem::take(value)).collect();
+        let mut words: Vec<String> = values.iter().flat_map(|value| value.split(',')).map(str::to_owned).collect();
+        if words.len() > MAX_REPEATS {
+            self.errors.add(name, format!("must name at most {MAX_REPEATS}"));
+            words.clear();
+        }
+        words.retain(|word| self.checked(name, word, MAX_TEXT_BYTES));
+        words
     }
 
     /// Reads the cursor; an empty one means the first page, as if there were none.
@@ -176,6 +217,21 @@ impl Query {
     /// # Errors
     /// A 400 naming every bad and every unknown parameter.
     pub(crate) fn finish(mut self) -> Result<(), Refusal> {
+        self.complain_of_unknown();
+        finish(self.errors)
+    }
+
+    /// Ends the reading of what is part of something greater at `path`, whose errors are `errors`. Returns whether all was good.
+    pub(crate) fn finish_within(mut self, path: &str, errors: &mut FieldErrors) -> bool {
+        self.complain_of_unknown();
+        let Err(problem) = self.errors.finish() else { return true };
+        for bad in problem.fields {
+            errors.add(format!("{path}.{}", bad.field), bad.message);
+        }
+        false
+    }
+
+    fn complain_of_unknown(&mut self) {
         let mut unknown: Vec<&String> = Vec::new();
         for (name, _) in &self.pairs {
             if !self.known.contains(&name.as_str()) && !unknown.contains(&name) {
@@ -186,7 +242,6 @@ impl Query {
         for name in unknown {
             self.errors.add(shortened(name), format!("is not a parameter of this route; allowed: {allowed}"));
         }
-        finish(self.errors)
     }
 }
 

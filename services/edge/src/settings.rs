@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::live::StreamSettings;
+
 /// How much the edge takes and how long it waits.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -20,6 +22,8 @@ pub struct Settings {
     pub max_events_bytes: usize,
     /// The greatest recording; default 1 GiB.
     pub max_recording_bytes: u64,
+    /// How many live streams there may be, and how patient they are.
+    pub streams: StreamSettings,
 }
 
 impl Default for Settings {
@@ -31,6 +35,7 @@ impl Default for Settings {
             idle_timeout: Duration::from_secs(20),
             max_events_bytes: 8 << 20,
             max_recording_bytes: 1 << 30,
+            streams: StreamSettings::default(),
         }
     }
 }

@@ -22,8 +22,8 @@ use uuid::Uuid;
 
 use crate::delivery::Body;
 use crate::error::Error;
-use colloquy_storage::{MasterKey, Sealer};
 use crate::store::{Place, QuarantineFilter, Quarantining, Store};
+use colloquy_storage::{MasterKey, Sealer};
 
 /// Speed matters more than the last per cent: what lands here is on the path of an answer.
 const ZSTD_LEVEL: i32 = 3;

@@ -51,7 +51,7 @@ pub(super) async fn read(
     Id(agent_id): Id,
     _: NoQuery,
 ) -> Result<Response, Refusal> {
-    let request = pb::GetAgentRequest { agent_id };
+    let request = pb::GetAgentRequest { agent_id, organization_id: String::new() };
     let answer = edge.clients.conversations.clone().get_agent(calling.call(request)).await?.into_inner();
     json(&AgentDetail::from(answer.agent.ok_or_else(Refusal::internal)?))
 }

@@ -88,8 +88,13 @@ pub(super) async fn read(
     let min_position = query.min_position();
     query.finish()?;
 
-    let record = pb::GetConversationRequest { conversation_id: id.clone(), as_of: as_of.map(to_message), min_position };
-    let events = pb::ListConversationEventsRequest { conversation_id: id.clone(), min_position };
+    let record = pb::GetConversationRequest {
+        conversation_id: id.clone(),
+        as_of: as_of.map(to_message),
+        min_position,
+        organization_id: String::new(),
+    };
+    let events = pb::ListConversationEventsRequest { conversation_id: id.clone(), min_position, organization_id: String::new() };
     let (mut conversations, mut history_of) = (edge.clients.conversations.clone(), edge.clients.conversations.clone());
     let (record, history, turns) = tokio::join!(
         conversations.get_conversation(calling.call(record)),
@@ -117,7 +122,7 @@ pub(super) async fn read(
 
 /// Reads the turns; `None` when the key may not.
 async fn turns(edge: &Edge, calling: &Calling, id: String, min_position: u64) -> Result<Option<Vec<Turn>>, Refusal> {
-    let request = transcript_pb::GetTranscriptRequest { conversation_id: id, min_position };
+    let request = transcript_pb::GetTranscriptRequest { conversation_id: id, min_position, organization_id: String::new() };
     match edge.clients.transcripts.clone().get_transcript(calling.call(request)).await {
         Ok(answer) => Ok(Some(answer.into_inner().turns.into_iter().map(Turn::from).collect())),
         Err(status) if status.code() == Code::PermissionDenied => Ok(None),
@@ -206,7 +211,11 @@ pub(super) async fn events(
     Id(id): Id,
     mut query: Query,
 ) -> Result<Response, Refusal> {
-    let request = pb::ListConversationEventsRequest { conversation_id: id, min_position: query.min_position() };
+    let request = pb::ListConversationEventsRequest {
+        conversation_id: id,
+        min_position: query.min_position(),
+        organization_id: String::new(),
+    };
     query.finish()?;
     let answer = edge.clients.conversations.clone().list_conversation_events(calling.call(request)).await?.into_inner();
     json(&History { events: answer.events.into_iter().map(ConversationEvent::from).collect() })

@@ -1,7 +1,9 @@
 //! The parameters of the list of conversations.
 
 use colloquy_proto::conversation::v1 as pb;
+use colloquy_service::FieldErrors;
 use colloquy_types::{Provider, Timestamp};
+use serde_json::value::RawValue;
 use utoipa::IntoParams;
 
 use crate::query::Query;
@@ -106,6 +108,7 @@ pub(super) fn read(query: &mut Query) -> pb::ListConversationsRequest {
         page_token: query.cursor().unwrap_or_default(),
         include_total: query.flag("include_total"),
         min_position: query.min_position(),
+        organization_id: String::new(),
     }
 }
 
@@ -132,6 +135,13 @@ fn read_filter(query: &mut Query) -> pb::ConversationFilter {
         duration_min_ms: query.seconds_as_ms("duration_min_seconds"),
         duration_max_ms: query.seconds_as_ms("duration_max_seconds"),
     }
+}
+
+/// Reads a filter that is an object of JSON: its members have the names and values of the parameters above that narrow the list.
+pub(super) fn read_filter_object(path: &str, raw: &RawValue, errors: &mut FieldErrors) -> Option<pb::ConversationFilter> {
+    let mut query = Query::of_object(path, raw, errors)?;
+    let filter = read_filter(&mut query);
+    query.finish_within(path, errors).then_some(filter)
 }
 
 fn status(word: &str) -> Option<i32> {

@@ -2,6 +2,7 @@
 
 mod agents;
 mod audio;
+mod control;
 mod convai;
 mod conversations;
 mod events;
@@ -10,7 +11,10 @@ mod health;
 mod listing;
 mod quarantine;
 mod sources;
+mod streams;
 mod transcript;
+mod webhook_deliveries;
+mod webhook_endpoints;
 mod webhooks;
 
 use std::sync::Arc;
@@ -36,6 +40,7 @@ fn conversations() -> Routes {
         .routes(routes!(conversations::events))
         .routes(routes!(transcript::read))
         .routes(routes!(feedback::give))
+        .routes(routes!(control::send, control::read_state))
         .routes(routes!(agents::list))
         .routes(routes!(agents::read))
 }
@@ -43,6 +48,11 @@ fn conversations() -> Routes {
 /// The same, of the routes whose bodies may take long.
 fn recordings() -> Routes {
     OpenApiRouter::new().routes(routes!(audio::read, audio::write))
+}
+
+/// Those whose answers have no end; they stand under both as well.
+fn conversation_streams() -> Routes {
+    OpenApiRouter::new().routes(routes!(streams::conversation))
 }
 
 fn ingestion() -> Routes {
@@ -54,6 +64,19 @@ fn ingestion() -> Routes {
         .routes(routes!(quarantine::retry))
 }
 
+fn webhooks() -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(webhook_endpoints::create, webhook_endpoints::list))
+        .routes(routes!(webhook_endpoints::read, webhook_endpoints::update, webhook_endpoints::delete))
+        .routes(routes!(webhook_endpoints::rotate_secret))
+        .routes(routes!(webhook_endpoints::event_types))
+        .routes(routes!(webhook_deliveries::list))
+        .routes(routes!(webhook_deliveries::retry))
+        .routes(routes!(webhook_deliveries::recover))
+        .routes(routes!(webhook_deliveries::replay))
+        .routes(routes!(webhook_deliveries::test))
+}
+
 fn elevenlabs_shaped() -> Routes {
     OpenApiRouter::new().routes(routes!(convai::list::list)).routes(routes!(convai::conversation::read))
 }
@@ -63,8 +86,9 @@ pub(crate) fn all(edge: &Arc<Edge>) -> (Router<Arc<Edge>>, OpenApi) {
     let limit = from_fn_with_state(edge.settings.request_timeout, time_limit);
     let (described, document) = described();
     let quick = described.quick.layer(limit.clone());
-    let alias =
-        Router::new().merge(conversations().split_for_parts().0.layer(limit.clone())).merge(recordings().split_for_parts().0);
+    let alias = Router::new()
+        .merge(conversations().split_for_parts().0.layer(limit.clone()))
+        .merge(recordings().merge(conversation_streams()).split_for_parts().0);
     let health = Router::new().route("/healthz", get(health::live)).route("/readyz", get(health::ready)).layer(limit);
     let router = Router::new().nest("/v1", quick.merge(described.slow)).nest("/v1/voiceai", alias).merge(health);
     (router, document)
@@ -77,8 +101,10 @@ struct Described {
 }
 
 fn described() -> (Described, OpenApi) {
-    let (quick, quick_document) = conversations().merge(ingestion()).merge(elevenlabs_shaped()).split_for_parts();
+    let (quick, quick_document) =
+        conversations().merge(ingestion()).merge(webhooks()).merge(elevenlabs_shaped()).split_for_parts();
     let slow = recordings().routes(routes!(convai::audio)).routes(routes!(webhooks::receive));
+    let slow = slow.merge(conversation_streams()).routes(routes!(streams::organization));
     let (slow, slow_document) = slow.split_for_parts();
     (Described { quick, slow }, openapi::complete(quick_document, slow_document))
 }

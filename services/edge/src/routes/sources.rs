@@ -33,6 +33,22 @@ pub(super) struct NewSource {
     verification: NewVerification,
     /// The organization's customer that its conversations belong to, when the provider does not say.
     client_id: Option<String>,
+    /// How the provider is called, to steer running conversations.
+    control: Option<NewProviderAccess>,
+}
+
+/// How a provider is called, to steer running conversations.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `control` reads")]
+pub(super) struct NewProviderAccess {
+    /// Write-only: the provider's API key, at most 1,024 visible ASCII characters. Retell signs its webhooks with that key, so
+    /// there it may be left out. In a change `null` removes it.
+    #[schema(max_length = 1024)]
+    api_key: Option<String>,
+    /// Where the provider's API stands, when it is not the usual address, for example of a data residency region: an `http` or
+    /// `https` URL without credentials, query or fragment. In a change `null` means the usual address again.
+    #[schema(max_length = 2048)]
+    base_url: Option<String>,
 }
 
 /// How deliveries prove where they come from.
@@ -69,6 +85,8 @@ pub(super) struct SourceChange {
     client_id: Option<String>,
     /// The new verification, all of it.
     verification: Option<NewVerification>,
+    /// How the provider is called; what is absent of it stays, and `null` removes all of it.
+    control: Option<NewProviderAccess>,
     /// How long the previous secret stays valid, in seconds; default 0, at most 30 days.
     #[schema(maximum = 2592000)]
     previous_secret_valid_seconds: Option<u32>,
@@ -194,9 +212,10 @@ fn read_new(body: &[u8]) -> Result<pb::Source, Refusal> {
     if !object.raw("verification").is_given() {
         errors.add("verification", "is required; `{\"scheme\": \"none\"}` takes deliveries from anybody");
     }
+    let control = object.object("control", &mut errors).value().map(|given| read_control(given, &mut errors));
     object.finish(&mut errors);
     finish(errors)?;
-    Ok(pb::Source { provider, name, client_id, verification, ..Default::default() })
+    Ok(pb::Source { provider, name, client_id, verification, control, ..Default::default() })
 }
 
 fn read_change(source_id: String, body: &[u8]) -> Result<pb::UpdateSourceRequest, Refusal> {
@@ -225,6 +244,11 @@ fn read_change(source_id: String, body: &[u8]) -> Result<pb::UpdateSourceRequest
             paths.push("verification".to_owned());
         }
     }
+    let control = object.object("control", &mut errors);
+    if control.is_given() {
+        paths.push("control".to_owned());
+        source.control = control.value().map(|given| read_control(given, &mut errors));
+    }
     let seconds = object.read("previous_secret_valid_seconds", "a whole number of seconds", &mut errors).value();
     object.finish(&mut errors);
     finish(errors)?;
@@ -233,6 +257,18 @@ fn read_change(source_id: String, body: &[u8]) -> Result<pb::UpdateSourceRequest
         update_mask: Some(prost_types::FieldMask { paths }),
         previous_secret_valid_seconds: seconds.unwrap_or_default(),
     })
+}
+
+/// Empty is what is to be forgotten: so the service tells `null` from what is absent.
+fn read_control(mut object: Object<'_>, errors: &mut FieldErrors) -> pb::ProviderAccess {
+    let mut read = |name| match object.text(name, errors) {
+        Member::Absent => None,
+        Member::Null => Some(String::new()),
+        Member::Value(text) => Some(text),
+    };
+    let (api_key, base_url) = (read("api_key"), read("base_url"));
+    object.finish(errors);
+    pb::ProviderAccess { api_key, base_url, ..Default::default() }
 }
 
 fn read_verification(mut object: Object<'_>, errors: &mut FieldErrors) -> pb::Verification {

@@ -62,7 +62,7 @@ pub(super) async fn read(
     let mut transcripts = edge.clients.transcripts.clone();
     let mut response = match format {
         None => {
-            let request = pb::GetTranscriptRequest { conversation_id, min_position };
+            let request = pb::GetTranscriptRequest { conversation_id, min_position, organization_id: String::new() };
             let answer = transcripts.get_transcript(calling.call(request)).await?.into_inner();
             let room = 1024 + answer.turns.len() * 512;
             json_with_room(&Transcript::from(answer), room)?

@@ -1,10 +1,13 @@
 //! What goes out, as JSON: the contract's objects, made from the services' messages without copying their texts.
 
 pub(crate) mod agent;
+pub(crate) mod control;
 pub(crate) mod conversation;
 pub(crate) mod event;
 pub(crate) mod ingestion;
 pub(crate) mod json;
+pub(crate) mod metrics;
 pub(crate) mod source;
 pub(crate) mod time;
 pub(crate) mod turn;
+pub(crate) mod webhook_endpoint;

@@ -19,6 +19,8 @@ pub(crate) struct Source {
     client_id: Option<String>,
     /// How deliveries prove where they come from.
     verification: Verification,
+    /// How the provider is called, to steer running conversations.
+    control: ProviderAccess,
     /// Where the provider sends its deliveries.
     webhook_url: String,
     /// When it was made.
@@ -52,6 +54,15 @@ pub(crate) struct Verification {
     secret_is_base64: Option<bool>,
 }
 
+/// How a provider is called, to steer running conversations. The key is never shown.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ProviderAccess {
+    /// Whether an API key is set. Where there is none, Retell is called with the key it signs its webhooks with.
+    has_api_key: bool,
+    /// Where the provider's API stands; `null` means its usual address.
+    base_url: Option<String>,
+}
+
 /// A page of sources.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SourcePage {
@@ -73,9 +84,16 @@ impl Source {
             name: given.name,
             client_id: given.client_id,
             verification: given.verification.unwrap_or_default().into(),
+            control: given.control.unwrap_or_default().into(),
             created_at: given.created_at.into(),
             updated_at: given.updated_at.into(),
         }
+    }
+}
+
+impl From<pb::ProviderAccess> for ProviderAccess {
+    fn from(given: pb::ProviderAccess) -> Self {
+        Self { has_api_key: given.has_api_key, base_url: given.base_url }
     }
 }
 

@@ -6,26 +6,34 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use colloquy_edge::{Deps, Settings, router};
+use colloquy_edge::{Deps, Settings, StreamDeps, build};
+use colloquy_proto::access::v1::access_service_server::AccessServiceServer;
 use colloquy_proto::conversation::v1 as conversation;
 use colloquy_proto::conversation::v1::conversation_service_server::{ConversationService, ConversationServiceServer};
 use colloquy_proto::conversation::v1::recording_service_server::{RecordingService, RecordingServiceServer};
 use colloquy_proto::ingestion::v1 as ingestion;
 use colloquy_proto::ingestion::v1::ingestion_service_server::{IngestionService, IngestionServiceServer};
 use colloquy_proto::ingestion::v1::source_service_server::{SourceService, SourceServiceServer};
+use colloquy_proto::log::v1::event_log_service_server::EventLogServiceServer;
 use colloquy_proto::transcript::v1 as transcript;
 use colloquy_proto::transcript::v1::transcript_service_server::{TranscriptService, TranscriptServiceServer};
-use colloquy_service::transport::LocalSlot;
+use colloquy_service::Task;
+use colloquy_service::transport::{LocalSlot, Transport};
+use colloquy_types::SystemClock;
 use futures::stream::{self, BoxStream, StreamExt};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::{Response, Status, Streaming};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tower::ServiceExt;
+
+use crate::live::access::FakeAccess;
+use crate::live::log::FakeLog;
 
 /// The bytes of the one recording there is.
 pub(crate) const RECORDING: &[u8] = b"0123456789";
@@ -53,7 +61,10 @@ struct Inner {
     calls: Mutex<Vec<Call>>,
     failure: Mutex<Option<(&'static str, Status)>>,
     conversation: Mutex<Option<conversation::Conversation>>,
+    others: Mutex<Vec<conversation::Conversation>>,
     turns: Mutex<Vec<transcript::Turn>>,
+    log: FakeLog,
+    access: FakeAccess,
     edge: OnceLock<Router>,
 }
 
@@ -108,6 +119,23 @@ impl Fake {
         *self.0.conversation.lock().unwrap() = Some(conversation);
     }
 
+    /// Adds another one, or changes it.
+    pub(crate) fn add_conversation(&self, conversation: conversation::Conversation) {
+        let mut others = self.0.others.lock().unwrap();
+        others.retain(|other| other.conversation_id != conversation.conversation_id);
+        others.push(conversation);
+    }
+
+    /// The log that streams follow.
+    pub(crate) fn log(&self) -> &FakeLog {
+        &self.0.log
+    }
+
+    /// The keys that may open streams.
+    pub(crate) fn access(&self) -> &FakeAccess {
+        &self.0.access
+    }
+
     /// Sets its turns.
     pub(crate) fn set_turns(&self, turns: Vec<transcript::Turn>) {
         *self.0.turns.lock().unwrap() = turns;
@@ -159,8 +187,11 @@ impl Fake {
     fn known(&self, id: &str) -> Result<conversation::Conversation, Status> {
         let conversation = self.conversation();
         let name = format!("{}:{}", conversation.provider, conversation.external_id);
+        let other = self.0.others.lock().unwrap().iter().find(|other| other.conversation_id == id).cloned();
         if id == conversation.conversation_id || id == name {
             Ok(conversation)
+        } else if let Some(other) = other {
+            Ok(other)
         } else {
             Err(Status::not_found("the conversation does not exist"))
         }
@@ -174,12 +205,19 @@ impl Fake {
 
     /// Returns the edge over these services, with settings of its own.
     pub(crate) fn edge_with(&self, settings: Settings) -> Router {
+        self.build(settings, CancellationToken::new()).0
+    }
+
+    /// Returns the same, and what has to run for live streams to live.
+    pub(crate) fn build(&self, settings: Settings, stop: CancellationToken) -> (Router, Task) {
         let slot = LocalSlot::new();
         let routes = Routes::new(ConversationServiceServer::new(self.clone()))
             .add_service(RecordingServiceServer::new(self.clone()))
             .add_service(TranscriptServiceServer::new(self.clone()))
             .add_service(IngestionServiceServer::new(self.clone()))
             .add_service(SourceServiceServer::new(self.clone()))
+            .add_service(EventLogServiceServer::new(self.0.log.clone()))
+            .add_service(AccessServiceServer::new(self.0.access.clone()))
             .add_service(HealthServer::new(Healthy));
         slot.fill(routes.into_axum_router());
         let transport = colloquy_service::transport::outgoing(slot.transport(), None);
@@ -187,9 +225,11 @@ impl Fake {
             conversation_store: transport.clone(),
             transcript: transport.clone(),
             ingestion: transport.clone(),
-            access: transport,
+            notification: transport.clone(),
+            access: transport.clone(),
         };
-        router(settings, deps)
+        let streams = StreamDeps { stop, ..stream_deps(transport) };
+        build(settings, deps, streams)
     }
 
     /// Sends a request and reads the answer.
@@ -208,6 +248,12 @@ impl Fake {
     pub(crate) async fn json(&self, method: Method, path: &str, body: impl Into<Body>) -> Answer {
         self.send(request(method, path, &[("content-type", "application/json")], body)).await
     }
+}
+
+/// What live streams need, all of it behind one transport.
+pub(crate) fn stream_deps(transport: Transport) -> StreamDeps {
+    let (log, access) = (transport.clone(), transport);
+    StreamDeps { log, access, service_token: "token".into(), clock: Arc::new(SystemClock), stop: CancellationToken::new() }
 }
 
 pub(crate) fn request(method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Request<Body> {
@@ -382,6 +428,15 @@ impl TranscriptService for Fake {
         Ok(Response::new(transcript::GetTranscriptResponse { conversation_id, turns, ..Default::default() }))
     }
 
+    async fn get_figures(
+        &self,
+        request: tonic::Request<transcript::GetFiguresRequest>,
+    ) -> Result<Response<transcript::GetFiguresResponse>, Status> {
+        self.note("GetFigures", &request)?;
+        let conversation_id = request.into_inner().conversation_id;
+        Ok(Response::new(transcript::GetFiguresResponse { conversation_id, turn_count: 3, ..Default::default() }))
+    }
+
     async fn render_transcript(
         &self,
         request: tonic::Request<transcript::RenderTranscriptRequest>,
@@ -459,8 +514,12 @@ impl IngestionService for Fake {
 fn source(given: ingestion::Source) -> ingestion::Source {
     let mut verification = given.verification.unwrap_or_default();
     verification.has_secret = verification.secret.take().is_some();
+    let control = given.control.map(|mut control| {
+        control.has_api_key = control.api_key.take().is_some();
+        control
+    });
     let webhook_path = format!("/v1/webhooks/{KNOWN}");
-    ingestion::Source { source_id: KNOWN.to_owned(), webhook_path, verification: Some(verification), ..given }
+    ingestion::Source { source_id: KNOWN.to_owned(), webhook_path, verification: Some(verification), control, ..given }
 }
 
 #[tonic::async_trait]
@@ -505,5 +564,12 @@ impl SourceService for Fake {
     ) -> Result<Response<ingestion::DeleteSourceResponse>, Status> {
         self.note("DeleteSource", &request)?;
         Ok(Response::new(ingestion::DeleteSourceResponse {}))
+    }
+
+    async fn get_source_credentials(
+        &self,
+        _: tonic::Request<ingestion::GetSourceCredentialsRequest>,
+    ) -> Result<Response<ingestion::GetSourceCredentialsResponse>, Status> {
+        Err(Status::permission_denied("for services only"))
     }
 }

@@ -114,6 +114,41 @@ async fn a_source_is_made_and_its_secret_never_shown() {
 }
 
 #[tokio::test]
+async fn how_a_provider_is_called_is_given_with_a_source_and_its_key_never_shown() {
+    let fake = Fake::default();
+    let control = json!({"api_key": "hush", "base_url": "https://api.eu.example"});
+    let body = json!({"provider": "vapi", "name": "n", "verification": {"scheme": "none"}, "control": control});
+    let answer = fake.json(Method::POST, "/v1/sources", body.to_string()).await;
+    assert_eq!(answer.json()["control"], json!({"has_api_key": true, "base_url": "https://api.eu.example"}));
+    assert!(fake.last("CreateSource").message.contains(r#"api_key: Some("hush")"#));
+    let body = json!({"provider": "vapi", "name": "n", "verification": {"scheme": "none"}});
+    let answer = fake.json(Method::POST, "/v1/sources", body.to_string()).await;
+    assert_eq!(answer.json()["control"], json!({"has_api_key": false, "base_url": null}));
+    let body =
+        json!({"provider": "vapi", "name": "n", "verification": {"scheme": "none"}, "control": {"base_url": 5, "key": "k"}});
+    let answer = fake.json(Method::POST, "/v1/sources", body.to_string()).await;
+    assert_eq!(answer.bad_fields(), ["control.base_url", "control.key"]);
+}
+
+#[tokio::test]
+async fn a_change_of_how_a_provider_is_called_tells_null_from_absent() {
+    let fake = Fake::default();
+    let change = async |control: serde_json::Value| {
+        let body = json!({"control": control}).to_string();
+        assert_eq!(fake.json(Method::PATCH, &format!("/v1/sources/{KNOWN}"), body).await.status, 200);
+        let message = fake.last("UpdateSource").message;
+        assert!(message.contains(r#"paths: ["control"]"#), "{message}");
+        message
+    };
+    let message = change(json!({"api_key": "hush"})).await;
+    assert!(message.contains(r#"api_key: Some("hush")"#) && message.contains("base_url: None"), "{message}");
+    let message = change(json!({"api_key": null, "base_url": "https://api.example"})).await;
+    assert!(message.contains(r#"api_key: Some("")"#) && message.contains("base_url: Some("), "{message}");
+    let message = change(json!(null)).await;
+    assert!(message.contains("control: None"), "{message}");
+}
+
+#[tokio::test]
 async fn a_public_url_stands_before_the_path() {
     let fake = Fake::default();
     let settings = Settings { public_url: Some("https://colloquy.example/".parse().unwrap()), ..Settings::default() };

@@ -9,6 +9,7 @@ mod conversations;
 mod document;
 mod fake;
 mod ingestion;
+mod live;
 mod problems;
 mod sockets;
 mod transcript;

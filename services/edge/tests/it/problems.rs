@@ -10,7 +10,7 @@ use http::Method;
 use serde_json::json;
 use tonic::Status;
 
-use crate::fake::{Fake, KNOWN, request, send};
+use crate::fake::{Fake, KNOWN, request, send, stream_deps};
 
 #[tokio::test]
 async fn every_code_has_its_status() {
@@ -114,8 +114,14 @@ async fn readiness_names_what_is_missing() {
     assert_eq!(fake.get("/healthz").await.status, 200);
     assert_eq!(fake.get("/readyz").await.status, 200);
     let empty = LocalSlot::new().transport();
-    let deps = Deps { conversation_store: empty.clone(), transcript: empty.clone(), ingestion: empty.clone(), access: empty };
-    let edge = colloquy_edge::router(colloquy_edge::Settings::default(), deps);
+    let deps = Deps {
+        conversation_store: empty.clone(),
+        transcript: empty.clone(),
+        ingestion: empty.clone(),
+        notification: empty.clone(),
+        access: empty,
+    };
+    let (edge, _) = colloquy_edge::build(colloquy_edge::Settings::default(), deps, stream_deps(LocalSlot::new().transport()));
     let answer = send(edge.clone(), request(Method::GET, "/readyz", &[], Body::empty())).await;
     assert_eq!(answer.status, 503);
     assert!(answer.json()["detail"].as_str().unwrap().contains("conversation-store"));

@@ -7,7 +7,7 @@ use colloquy_proto::log::v1 as pb;
 use colloquy_service::{Caller, FieldErrors, Problem};
 use colloquy_types::{EventId, OrganizationId, Position, Provider, RecordId, Scope, Timestamp};
 
-use super::{Appended, Batch, ConsumerStart, ConsumerState, MAX_RECORDS_PER_APPEND, NewRecord, TailRequest, TailedEvent, tail};
+use super::{Appended, Batch, ConsumerStart, ConsumerState, MAX_RECORDS_PER_APPEND, NewRecord, TailRequest, Tailed, tail};
 
 /// How many events a batch has when the reader does not say, and how many at most.
 const BATCH_EVENTS: u32 = 1_000;
@@ -108,11 +108,14 @@ pub(super) fn consumer_start(caller: &Caller, start: pb::ConsumeStart) -> Result
 
 /// Reads what to follow.
 pub(super) fn tail_request(caller: &Caller, request: pb::TailRequest) -> Result<TailRequest, Problem> {
-    let organization = match caller {
-        Caller::Service => None,
-        _ => {
-            caller.require(Scope::TranscriptsRead)?;
-            Some(caller.require(Scope::ConversationsRead)?)
+    let of_service = matches!(caller, Caller::Service);
+    let organization = match request.organization_id.as_str() {
+        "" if of_service => None,
+        named => {
+            if !of_service {
+                caller.require(Scope::TranscriptsRead)?;
+            }
+            Some(caller.acting_for(named, Scope::ConversationsRead)?)
         }
     };
     let mut errors = FieldErrors::new();
@@ -120,13 +123,21 @@ pub(super) fn tail_request(caller: &Caller, request: pb::TailRequest) -> Result<
         "" => None,
         id => errors.check("conversation_id", id.parse().map_err(|_| "must be a UUID")),
     };
-    let known = |kind: &String| tail::KINDS.contains(&kind.as_str());
-    if !request.kinds.iter().all(known) {
-        errors.add("kinds", format!("each must be one of {}", tail::KINDS.join(", ")));
+    let known = |kind: &&str| of_service || tail::is_public(kind);
+    let kinds: Vec<&str> = tail::KINDS.into_iter().filter(known).collect();
+    if !request.kinds.iter().all(|kind| kinds.contains(&kind.as_str())) {
+        errors.add("kinds", format!("each must be one of {}", kinds.join(", ")));
     }
     errors.finish()?;
-    let after = request.after_position.map(Position);
-    Ok(TailRequest { after, organization, conversation, kinds: request.kinds, until_end: request.until_end })
+    Ok(TailRequest {
+        after: request.after_position.map(Position),
+        organization,
+        conversation,
+        kinds: request.kinds,
+        public_only: !of_service,
+        until_end: request.until_end,
+        with_progress: request.with_progress,
+    })
 }
 
 impl From<Appended> for pb::AppendResponse {
@@ -163,14 +174,17 @@ impl From<ConsumerState> for pb::Consumer {
     }
 }
 
-impl From<TailedEvent> for pb::TailResponse {
-    fn from(tailed: TailedEvent) -> Self {
-        Self {
-            position: tailed.position.0,
-            organization_id: tailed.organization_id.into(),
-            received_at: tailed.received_at,
-            kind: tail::kind(&tailed.event).to_owned(),
-            event: Some(tailed.event),
+impl From<Tailed> for pb::TailResponse {
+    fn from(tailed: Tailed) -> Self {
+        match tailed {
+            Tailed::Event(tailed) => Self {
+                position: tailed.position.0,
+                organization_id: tailed.organization_id.into(),
+                received_at: tailed.received_at,
+                kind: tail::kind(&tailed.event).to_owned(),
+                event: Some(tailed.event),
+            },
+            Tailed::ReadThrough(position) => Self { position: position.0, ..Self::default() },
         }
     }
 }

@@ -32,7 +32,7 @@ pub use error::LogError;
 pub use jetstream::JetStreamSettings;
 pub use record::{LogRecord, NewRecord};
 pub use settings::{LogEngine, LogSettings};
-pub use tail::{TailRequest, TailedEvent, tail};
+pub use tail::{TailRequest, Tailed, TailedEvent, tail};
 
 /// The greatest number of records one append may carry.
 pub const MAX_RECORDS_PER_APPEND: usize = 1_000;
@@ -83,6 +83,20 @@ pub trait EventLog: Send + Sync + 'static {
     /// # Errors
     /// When the engine cannot be read.
     async fn read(&self, request: ReadRequest<'_>) -> Result<Page, LogError>;
+
+    /// Returns which records after a position hold events of a conversation, as far as an index knows; `None` when there is no
+    /// index to ask, and the records themselves have to be read.
+    ///
+    /// # Errors
+    /// When the engine cannot be read.
+    async fn records_of(
+        &self,
+        _organization: &OrganizationId,
+        _conversation: ConversationId,
+        _after: Position,
+    ) -> Result<Option<RecordsOf>, LogError> {
+        Ok(None)
+    }
 
     /// Joins the durable consumer of a name, or makes it.
     ///
@@ -190,6 +204,15 @@ pub struct Page {
     /// The records.
     pub records: Vec<LogRecord>,
     /// How far the log was read: pass it as the next `after`.
+    pub through: Position,
+}
+
+/// Which records hold events of a conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordsOf {
+    /// Their numbers, ascending.
+    pub sequences: Vec<u64>,
+    /// Up to here there are no others.
     pub through: Position,
 }
 

@@ -2,17 +2,23 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use colloquy_proto::log::v1 as pb;
 use colloquy_types::{ConversationId, OrganizationId, Position};
 use futures::Stream;
 use futures::stream::unfold;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{EventLog, LogError, LogRecord, ReadRequest};
 
 /// How many events are read at a time.
 const PAGE_EVENTS: u32 = 1_000;
+/// From so many records on it is worth asking an index where a conversation's events are.
+const WORTH_A_JUMP: u64 = 1_000;
+/// How long nothing may be said before it is said how far the log was read.
+const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 /// Which events to follow.
 #[derive(Debug, Clone, Default)]
@@ -25,8 +31,22 @@ pub struct TailRequest {
     pub conversation: Option<ConversationId>,
     /// Only these kinds, for example `turn.added`; empty means all.
     pub kinds: Vec<String>,
+    /// Leave out what may be shown to services only, and what this release does not know.
+    pub public_only: bool,
     /// End at the present end of the log instead of following it.
     pub until_end: bool,
+    /// Also tell how far the log was read: at once, when its end is reached, and while nothing matches.
+    pub with_progress: bool,
+}
+
+/// What following the log brings.
+#[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are events, which need no box of their own")]
+pub enum Tailed {
+    /// An event that matches.
+    Event(TailedEvent),
+    /// The log was read up to here: everything that matches up to there has been told.
+    ReadThrough(Position),
 }
 
 /// One event and its place. It is the wire's event: who follows the log also sees kinds this release does not know.
@@ -42,7 +62,7 @@ pub struct TailedEvent {
     pub event: pb::Event,
 }
 
-/// Returns the events that match `request`, until `stop` unless it asks for an end. It reads at the pace of its receiver: one
+/// Returns the events that match `request`, and how far it has come when it is to tell, until `stop` unless it asks for an end. It reads at the pace of its receiver: one
 /// page is the most it holds.
 ///
 /// # Errors
@@ -51,15 +71,27 @@ pub async fn tail(
     log: Arc<dyn EventLog>,
     request: TailRequest,
     stop: CancellationToken,
-) -> Result<impl Stream<Item = Result<TailedEvent, LogError>> + Send + 'static, LogError> {
+) -> Result<impl Stream<Item = Result<Tailed, LogError>> + Send + 'static, LogError> {
     let end = log.end().await?;
     let after = request.after.unwrap_or(end);
     if after > end {
         return Err(LogError::BeyondEnd { after, end });
     }
     let until = if request.until_end { end } else { Position(u64::MAX) };
-    let tail = Tail { log, request, after, read_through: after, until, waiting: VecDeque::new(), stop, failed: false };
-    Ok(unfold(tail, |mut tail| async move { tail.next().await.map(|event| (event, tail)) }))
+    let said = Said { position: None, at: Instant::now(), end: EndOfLog::Ahead };
+    let tail = Tail {
+        log,
+        request,
+        after,
+        read_through: after,
+        until,
+        waiting: VecDeque::new(),
+        jumps: Jumps::default(),
+        said,
+        stop,
+        failed: false,
+    };
+    Ok(unfold(tail, |mut tail| async move { tail.next().await.map(|told| (told, tail)) }))
 }
 
 struct Tail {
@@ -70,18 +102,48 @@ struct Tail {
     read_through: Position,
     until: Position,
     waiting: VecDeque<TailedEvent>,
+    jumps: Jumps,
+    said: Said,
     stop: CancellationToken,
     failed: bool,
 }
 
+/// Where the events of one conversation are, as far as an index told.
+#[derive(Default)]
+struct Jumps {
+    sequences: VecDeque<u64>,
+    through: Position,
+}
+
+/// What was told last.
+struct Said {
+    /// How far the log was read, as it was told.
+    position: Option<Position>,
+    /// When something was told.
+    at: Instant,
+    end: EndOfLog,
+}
+
+/// Whether everything that was there has been told, and that it has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum EndOfLog {
+    Ahead,
+    Reached,
+    Told,
+}
+
 impl Tail {
-    async fn next(&mut self) -> Option<Result<TailedEvent, LogError>> {
+    async fn next(&mut self) -> Option<Result<Tailed, LogError>> {
         loop {
             if self.stop.is_cancelled() || self.failed {
                 return None;
             }
             if let Some(event) = self.waiting.pop_front() {
-                return Some(Ok(event));
+                self.said.at = Instant::now();
+                return Some(Ok(Tailed::Event(event)));
+            }
+            if let Some(position) = self.progress() {
+                return Some(Ok(Tailed::ReadThrough(position)));
             }
             if self.read_through >= self.until {
                 return None;
@@ -91,17 +153,80 @@ impl Tail {
                 return Some(Err(error));
             }
             if self.waiting.is_empty() && self.read_through < self.until {
-                tokio::select! {
-                    () = self.log.wait_beyond(self.read_through) => {}
-                    () = self.stop.cancelled() => {}
-                }
+                self.wait().await;
             }
         }
     }
 
+    /// Returns how far the log was read, when that is to be told now. Nothing waits to be sent.
+    fn progress(&mut self) -> Option<Position> {
+        if !self.request.with_progress {
+            return None;
+        }
+        let first = self.said.position.is_none();
+        let news = self.said.position.is_none_or(|told| told < self.read_through);
+        let ended = self.said.end == EndOfLog::Reached || self.read_through >= self.until;
+        let due = self.said.at.elapsed() >= PROGRESS_EVERY;
+        if self.said.end == EndOfLog::Reached {
+            self.said.end = EndOfLog::Told;
+        }
+        if !(first || due || (ended && news)) {
+            return None;
+        }
+        self.said.position = Some(self.read_through);
+        self.said.at = Instant::now();
+        self.said.position
+    }
+
+    /// Waits for more, or for the time to tell how far the log was read.
+    async fn wait(&mut self) {
+        let speak_at = self.said.at + PROGRESS_EVERY;
+        let (tells, ahead) = (self.request.with_progress, self.said.end == EndOfLog::Ahead);
+        tokio::select! {
+            // More first: only when there is none, the end is reached.
+            biased;
+            () = self.log.wait_beyond(self.read_through) => {}
+            () = self.stop.cancelled() => {}
+            () = std::future::ready(()), if tells && ahead => self.said.end = EndOfLog::Reached,
+            () = tokio::time::sleep_until(speak_at), if tells => {}
+        }
+    }
+
     async fn read(&mut self) -> Result<(), LogError> {
+        if self.jumps.sequences.is_empty() && !self.find_jumps().await? {
+            return self.read_page(self.until).await;
+        }
+        // Only the records that are known to matter; between them there is nothing.
+        while self.waiting.is_empty() {
+            let Some(sequence) = self.jumps.sequences.pop_front() else {
+                self.read_through = self.read_through.max(self.jumps.through.min(self.until));
+                break;
+            };
+            if let Some(before) = sequence.checked_sub(1) {
+                self.read_through = self.read_through.max(Position::end_of(before));
+            }
+            self.read_page(Position::end_of(sequence).min(self.until)).await?;
+        }
+        Ok(())
+    }
+
+    /// Finds out where one conversation's events are, when much lies between here and the end; returns whether that is known.
+    async fn find_jumps(&mut self) -> Result<bool, LogError> {
+        let (Some(organization), Some(conversation)) = (&self.request.organization, self.request.conversation) else {
+            return Ok(false);
+        };
+        let end = self.log.end().await?.min(self.until);
+        if end.sequence().saturating_sub(self.read_through.sequence()) < WORTH_A_JUMP {
+            return Ok(false);
+        }
+        let Some(found) = self.log.records_of(organization, conversation, self.read_through).await? else { return Ok(false) };
+        self.jumps = Jumps { sequences: found.sequences.into(), through: found.through };
+        Ok(true)
+    }
+
+    async fn read_page(&mut self, through: Position) -> Result<(), LogError> {
         let organization = self.request.organization.as_ref();
-        let (after, through) = (self.read_through, self.until);
+        let after = self.read_through;
         let page = self.log.read(ReadRequest { after, through, organization, max_events: PAGE_EVENTS }).await?;
         for record in &page.records {
             self.take_from(record)?;
@@ -118,8 +243,10 @@ impl Tail {
             let position = Position::new(record.sequence, u16::try_from(index).unwrap_or(u16::MAX));
             let erased = event.event_id.is_empty();
             let of_conversation = conversation.as_ref().is_none_or(|id| *id == event.conversation_id);
-            let of_kind = self.request.kinds.is_empty() || self.request.kinds.iter().any(|wanted| wanted == kind(&event));
-            if position > self.after && !erased && of_conversation && of_kind {
+            let kind = kind(&event);
+            let of_kind = self.request.kinds.is_empty() || self.request.kinds.iter().any(|wanted| wanted == kind);
+            let shown = !self.request.public_only || is_public(kind);
+            if position > self.after && !erased && of_conversation && of_kind && shown {
                 let (organization_id, received_at) = (record.organization_id.clone(), message.received_at);
                 self.waiting.push_back(TailedEvent { position, organization_id, received_at, event });
             }
@@ -157,6 +284,14 @@ pub(super) const KINDS: [&str; 25] = [
     "alert.resolved",
 ];
 
+/// The kinds that only services may see.
+const PRIVATE_KINDS: [&str; 1] = ["control.offered"];
+
+/// Returns whether events of a kind may be shown to people outside of Colloquy. Of one this release does not know nobody can tell.
+pub(super) fn is_public(kind: &str) -> bool {
+    !kind.is_empty() && !PRIVATE_KINDS.contains(&kind)
+}
+
 /// Returns the name of an event's kind; empty for one this release does not know.
 pub(super) fn kind(event: &pb::Event) -> &'static str {
     use pb::event::Data;
@@ -188,4 +323,22 @@ pub(super) fn kind(event: &pb::Event) -> &'static str {
         Data::AlertAcknowledged(_) => 23,
         Data::AlertResolved(_) => 24,
     }]
+}
+
+#[cfg(test)]
+mod tests {
+    use colloquy_events::{ControlOffer, Data, ErrorRaised};
+
+    use super::*;
+
+    #[test]
+    fn what_is_private_here_is_private_everywhere() {
+        let offered = Data::ControlOffered(ControlOffer { url: "https://vendor.example/c".to_owned() });
+        let raised = Data::ErrorRaised(ErrorRaised { code: "c".to_owned(), message: None, component: None });
+        for data in [offered, raised] {
+            assert_eq!(is_public(data.kind()), data.is_public(), "{}", data.kind());
+        }
+        assert!(PRIVATE_KINDS.iter().all(|kind| KINDS.contains(kind)));
+        assert!(!is_public(""));
+    }
 }

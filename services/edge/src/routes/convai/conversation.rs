@@ -92,7 +92,11 @@ pub(crate) async fn read(
     query.word("format", &["json"]);
     query.finish()?;
     let conversation = find(&edge, &calling, &id).await?;
-    let request = transcript_pb::GetTranscriptRequest { conversation_id: conversation.conversation_id.clone(), min_position: 0 };
+    let request = transcript_pb::GetTranscriptRequest {
+        conversation_id: conversation.conversation_id.clone(),
+        min_position: 0,
+        organization_id: String::new(),
+    };
     let turns = match edge.clients.transcripts.clone().get_transcript(calling.call(request)).await {
         Ok(answer) => answer.into_inner().turns,
         Err(status) if status.code() == Code::NotFound => Vec::new(),

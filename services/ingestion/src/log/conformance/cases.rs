@@ -11,7 +11,7 @@ use futures::StreamExt;
 use futures::future::join_all;
 
 use super::harness::{LIMIT, Subject, next, received_at};
-use crate::log::{Batch, Consumer, LogError, LogSettings, NewRecord, ReadRequest, TailRequest};
+use crate::log::{Batch, Consumer, LogError, LogSettings, NewRecord, ReadRequest, TailRequest, Tailed};
 
 fn organization(name: &str) -> OrganizationId {
     name.parse().unwrap()
@@ -423,6 +423,82 @@ pub(crate) async fn a_tail_follows(subject: Subject) {
             let event = tokio::time::timeout(LIMIT, events.next()).await.expect("it follows").unwrap().unwrap();
             assert_eq!(event.position, Position::new(sequence, index));
         }
+    }
+}
+
+pub(crate) async fn a_tail_tells_how_far_the_log_was_read(subject: Subject) {
+    let (one, two) = (ConversationId::generate(), ConversationId::generate());
+    subject.append(vec![record(vec![turn(one, "a")]), record(vec![turn(two, "b")])]).await;
+    let of_one =
+        TailRequest { after: Some(Position::START), conversation: Some(one), with_progress: true, ..TailRequest::default() };
+    let told = |told: &Tailed| match told {
+        Tailed::Event(event) => (true, event.position),
+        Tailed::ReadThrough(position) => (false, *position),
+    };
+    let expected = [(false, Position::START), (true, Position::new(1, 0)), (false, Position::end_of(2))];
+    let until_end = subject.tail_with_progress(TailRequest { until_end: true, ..of_one.clone() }).await;
+    let all: Vec<Tailed> = tokio::time::timeout(LIMIT, until_end.map(Result::unwrap).collect()).await.expect("it ends");
+    assert_eq!(all.iter().map(told).collect::<Vec<_>>(), expected);
+
+    // Following, the same is told, then what comes; and after a while of other conversations' events, where it has come.
+    let mut following = subject.tail_with_progress(of_one).await;
+    let mut next = async || told(&tokio::time::timeout(LIMIT, following.next()).await.expect("it goes on").unwrap().unwrap());
+    for expected in expected {
+        assert_eq!(next().await, expected);
+    }
+    subject.append(vec![record(vec![turn(two, "c")])]).await;
+    assert_eq!(next().await, (false, Position::end_of(3)));
+    subject.append(vec![record(vec![turn(one, "d")])]).await;
+    assert_eq!(next().await, (true, Position::new(4, 0)));
+
+    let mut what_happens_next = subject.tail_with_progress(TailRequest { with_progress: true, ..TailRequest::default() }).await;
+    let first = tokio::time::timeout(LIMIT, what_happens_next.next()).await.expect("it begins").unwrap().unwrap();
+    assert_eq!(first, Tailed::ReadThrough(Position::end_of(4)));
+}
+
+pub(crate) async fn a_tail_of_one_conversation_finds_it_in_a_long_log(subject: Subject) {
+    let subject = subject.restart(LogSettings { recent_bytes: 4_000, ..LogSettings::default() }).await;
+    let wanted = ConversationId::generate();
+    let mut expected = Vec::new();
+    for sequence in 1..=2_600_u64 {
+        expected.extend((sequence % 500 == 7).then_some(sequence));
+    }
+    for chunk in (1..=2_600_u64).collect::<Vec<_>>().chunks(200) {
+        let records = chunk.iter().map(|sequence| match sequence % 500 {
+            7 => record(vec![turn(ConversationId::generate(), "x"), turn(wanted, "a"), turn(wanted, "b")]),
+            _ => turns(1),
+        });
+        subject.append(records.collect()).await;
+    }
+    let expected: Vec<Position> =
+        expected.into_iter().flat_map(|sequence| [Position::new(sequence, 1), Position::new(sequence, 2)]).collect();
+    let of_wanted =
+        TailRequest { conversation: Some(wanted), organization: Some(organization("acme")), ..TailRequest::default() };
+    for (index, after) in std::iter::once(&Position::START).chain(&expected).enumerate() {
+        let request = TailRequest { after: Some(*after), ..of_wanted.clone() };
+        assert_eq!(positions(&tailed(&subject, request).await), expected[index..], "after {after}");
+    }
+    // And it goes on from there, and tells how far it has come.
+    let request = TailRequest { after: Some(expected[0]), with_progress: true, ..of_wanted };
+    let mut following = subject.tail_with_progress(request).await;
+    let mut next = async || tokio::time::timeout(LIMIT, following.next()).await.expect("it goes on").unwrap().unwrap();
+    assert_eq!(next().await, Tailed::ReadThrough(expected[0]));
+    for position in &expected[1..] {
+        assert!(matches!(next().await, Tailed::Event(event) if event.position == *position));
+    }
+    assert_eq!(next().await, Tailed::ReadThrough(Position::end_of(2_600)));
+    let position = subject.append(vec![record(vec![turn(wanted, "c")])]).await.position;
+    assert!(matches!(next().await, Tailed::Event(event) if event.position.sequence() == position.sequence()));
+}
+
+pub(crate) async fn a_tail_of_one_organization_sees_no_other(subject: Subject) {
+    let other = record_of("other", vec![turn(ConversationId::generate(), "b")]);
+    subject.append(vec![record(vec![turn(ConversationId::generate(), "a")]), other]).await;
+    for (name, positions_of) in [("acme", vec![Position::new(1, 0)]), ("other", vec![Position::new(2, 0)]), ("third", Vec::new())]
+    {
+        let request =
+            TailRequest { after: Some(Position::START), organization: Some(organization(name)), ..TailRequest::default() };
+        assert_eq!(positions(&tailed(&subject, request).await), positions_of, "{name}");
     }
 }
 

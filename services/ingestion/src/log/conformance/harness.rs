@@ -29,7 +29,7 @@ use tonic::{Code, Request, Status, Streaming};
 use crate::log::grpc::EventLogGrpc;
 use crate::log::{
     Appended, Batch, Consumer, ConsumerStart, ConsumerState, EventLog, JetStreamSettings, LogEngine, LogError, LogRecord,
-    LogSettings, NewRecord, Page, ReadRequest, TailRequest, TailedEvent, open, tail,
+    LogSettings, NewRecord, Page, ReadRequest, TailRequest, Tailed, TailedEvent, open, tail,
 };
 use crate::{MasterKey, Settings};
 
@@ -194,7 +194,19 @@ impl Subject {
         self.log.consumer(start).await.unwrap()
     }
 
+    /// Follows the log; of how far it was read nothing is said.
     pub(crate) async fn tail(&self, request: TailRequest) -> BoxStream<'static, Result<TailedEvent, LogError>> {
+        let events = |told: Result<Tailed, LogError>| async move {
+            match told {
+                Ok(Tailed::Event(event)) => Some(Ok(event)),
+                Ok(Tailed::ReadThrough(_)) => None,
+                Err(error) => Some(Err(error)),
+            }
+        };
+        self.tail_with_progress(request).await.filter_map(events).boxed()
+    }
+
+    pub(crate) async fn tail_with_progress(&self, request: TailRequest) -> BoxStream<'static, Result<Tailed, LogError>> {
         let Some(mut client) = self.client.clone() else {
             return tail(Arc::clone(&self.log), request, self.stop.clone()).await.unwrap().boxed();
         };
@@ -203,15 +215,19 @@ impl Subject {
             conversation_id: request.conversation.map(|id| id.to_string()).unwrap_or_default(),
             kinds: request.kinds,
             until_end: request.until_end,
+            organization_id: request.organization.map(String::from).unwrap_or_default(),
+            with_progress: request.with_progress,
         };
-        let events = client.tail(request).await.unwrap().into_inner();
-        let event = |event: pb::TailResponse| TailedEvent {
-            position: Position(event.position),
-            organization_id: event.organization_id.parse().unwrap(),
-            received_at: event.received_at,
-            event: event.event.unwrap(),
+        let told = |told: pb::TailResponse| {
+            let Some(event) = told.event else { return Tailed::ReadThrough(Position(told.position)) };
+            Tailed::Event(TailedEvent {
+                position: Position(told.position),
+                organization_id: told.organization_id.parse().unwrap(),
+                received_at: told.received_at,
+                event,
+            })
         };
-        events.map(move |answer| answer.map(event).map_err(log_error)).boxed()
+        client.tail(request).await.unwrap().into_inner().map(move |answer| answer.map(told).map_err(log_error)).boxed()
     }
 }
 

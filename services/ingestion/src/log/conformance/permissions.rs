@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use colloquy_events::convert::timestamp_to_pb;
-use colloquy_events::{Data, Event, Facts, Record, Recording, RecordingChannel};
+use colloquy_events::{ControlOffer, Data, Event, Facts, Record, Recording, RecordingChannel};
 use colloquy_proto::log::v1 as pb;
 use colloquy_proto::log::v1::event_log_service_client::EventLogServiceClient;
 use colloquy_service::transport::Transport;
@@ -161,6 +161,31 @@ async fn a_key_sees_its_own_organization_only() {
     let said = futures::stream::iter([start("reader")]);
     let status = of(&subject, key("acme", "conversations:read,transcripts:read")).consume(said).await.err().unwrap();
     assert_eq!(status.code(), Code::PermissionDenied);
+}
+
+#[tokio::test]
+async fn a_key_names_no_other_organization_and_sees_no_private_kind() {
+    let subject = Subject::embedded(Default::default()).await.unwrap();
+    let mut service = of(&subject, Caller::Service);
+    let offer = ControlOffer { url: "https://vendor.example/control".to_owned() };
+    append(&mut service, message("acme", event(Provider::Vapi, Data::ControlOffered(offer)))).await.unwrap();
+    append(&mut service, message("acme", started())).await.unwrap();
+    let request = pb::TailRequest { after_position: Some(0), until_end: true, ..Default::default() };
+    let named = |name: &str| pb::TailRequest { organization_id: name.to_owned(), ..request.clone() };
+    let mut reader = of(&subject, key("acme", "conversations:read,transcripts:read"));
+    let kinds = async |client: &mut EventLogServiceClient<Transport>, request: pb::TailRequest| -> Vec<String> {
+        let events: Vec<_> = client.tail(request).await.unwrap().into_inner().collect().await;
+        events.into_iter().map(|event| event.unwrap().kind).collect()
+    };
+    assert_eq!(kinds(&mut reader, request.clone()).await, ["conversation.started"]);
+    assert_eq!(kinds(&mut reader, named("acme")).await, ["conversation.started"]);
+    assert_eq!(kinds(&mut service, named("acme")).await, ["control.offered", "conversation.started"]);
+    assert!(kinds(&mut service, named("other")).await.is_empty());
+    assert_eq!(reader.tail(named("other")).await.err().unwrap().code(), Code::NotFound);
+    assert_eq!(service.tail(named("Not A Name")).await.err().unwrap().code(), Code::InvalidArgument);
+    let private = pb::TailRequest { kinds: vec!["control.offered".to_owned()], ..request };
+    assert_eq!(reader.tail(private.clone()).await.err().unwrap().code(), Code::InvalidArgument);
+    assert_eq!(kinds(&mut service, private).await, ["control.offered"]);
 }
 
 #[tokio::test]

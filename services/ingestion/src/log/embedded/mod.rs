@@ -28,7 +28,9 @@ use self::writer::Writer;
 use super::compression::decompress;
 use super::prepare::{Encoding, prepare};
 use super::queue::Queue;
-use super::{Appended, Consumer, ConsumerStart, ConsumerState, EventLog, LogError, LogSettings, NewRecord, Page, ReadRequest};
+use super::{
+    Appended, Consumer, ConsumerStart, ConsumerState, EventLog, LogError, LogSettings, NewRecord, Page, ReadRequest, RecordsOf,
+};
 
 pub(super) use self::codec::encode;
 
@@ -115,6 +117,15 @@ impl EventLog for EmbeddedLog {
 
     async fn read(&self, request: ReadRequest<'_>) -> Result<Page, LogError> {
         self.shared.read(request).await
+    }
+
+    async fn records_of(
+        &self,
+        organization: &OrganizationId,
+        conversation: ConversationId,
+        after: Position,
+    ) -> Result<Option<RecordsOf>, LogError> {
+        self.shared.records_of(organization, conversation, after).await.map(Some)
     }
 
     async fn consumer(&self, start: ConsumerStart) -> Result<Box<dyn Consumer>, LogError> {

@@ -1,17 +1,19 @@
 //! Reading records: the newest from memory, older ones from the file.
 
 use colloquy_storage::StoreError;
-use colloquy_types::{OrganizationId, Position};
+use colloquy_types::{ConversationId, OrganizationId, Position};
 use futures::TryStreamExt;
 
 use super::{Shared, codec};
-use crate::log::{LogError, LogRecord, Page, ReadRequest, record};
+use crate::log::{LogError, LogRecord, Page, ReadRequest, RecordsOf, record};
 
 /// How many bytes of records one page holds at most, unless a single record is larger. Every stream may hold a few pages, so
 /// this is small.
 const PAGE_BYTES: usize = 2 << 20;
 /// How many rows one query looks at.
 const PAGE_ROWS: i64 = 2_000;
+/// How many records of a conversation are found at once.
+const FOUND_AT_ONCE: i64 = 10_000;
 
 /// A page being filled.
 struct Filling<'a> {
@@ -83,6 +85,35 @@ impl Shared {
             return Ok(filling.finish(seen));
         }
         self.read_file(request, first, last).await
+    }
+
+    /// Finds the records of a conversation: what makes repeats vanish knows them, and is written together with them.
+    pub(super) async fn records_of(
+        &self,
+        organization: &OrganizationId,
+        conversation: ConversationId,
+        after: Position,
+    ) -> Result<RecordsOf, LogError> {
+        let end = self.end();
+        let found: Vec<i64> = sqlx::query_scalar(
+            "select distinct e.sequence
+             from event_ids e
+             where e.conversation = (select number from conversations where organization_id = $1 and conversation_id = $2)
+               and e.sequence between $3 and $4
+             order by e.sequence
+             limit $5",
+        )
+        .bind(organization.as_str())
+        .bind(conversation.0)
+        .bind(after.sequence() as i64)
+        .bind(end.sequence() as i64)
+        .bind(FOUND_AT_ONCE)
+        .fetch_all(self.sqlite.readers())
+        .await?;
+        let all = (found.len() as i64) < FOUND_AT_ONCE;
+        let sequences: Vec<u64> = found.into_iter().map(|sequence| sequence as u64).collect();
+        let through = if all { end } else { Position::end_of(sequences.last().copied().unwrap_or_default()) };
+        Ok(RecordsOf { sequences, through: through.max(after) })
     }
 
     async fn read_file(&self, request: ReadRequest<'_>, first: u64, last: u64) -> Result<Page, LogError> {

@@ -1,0 +1,98 @@
+//! The kinds of frames a client may choose from.
+
+/// Every kind of frame of an event that may be shown, and the figures.
+const KINDS: [&str; 25] = [
+    "conversation.started",
+    "conversation.updated",
+    "conversation.ended",
+    "conversation.analyzed",
+    "conversation.patched",
+    "turn.added",
+    "turn.updated",
+    "transcript.updated",
+    "transcript.completed",
+    "session.started",
+    "session.ended",
+    "transfer.updated",
+    "recording.available",
+    "recording.failed",
+    "feedback.given",
+    "error.raised",
+    "speech.updated",
+    "control.accepted",
+    "control.applied",
+    "control.rejected",
+    "control.lease_changed",
+    "alert.opened",
+    "alert.acknowledged",
+    "alert.resolved",
+    METRICS,
+];
+
+/// The kind of the figures so far, which are no event.
+pub(super) const METRICS: &str = "metrics";
+
+/// Some kinds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Kinds(u32);
+
+impl Kinds {
+    /// All of them.
+    pub(super) const ALL: Self = Self(u32::MAX);
+
+    /// Reads a choice; none means all.
+    ///
+    /// # Errors
+    /// What is allowed, when one is no kind.
+    pub(super) fn read<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+        let mut chosen = 0;
+        for word in words {
+            let place = KINDS.iter().position(|kind| *kind == word);
+            let place = place.ok_or_else(|| format!("each must be one of {}", KINDS.join(", ")))?;
+            chosen |= 1 << place;
+        }
+        Ok(if chosen == 0 { Self::ALL } else { Self(chosen) })
+    }
+
+    /// Returns whether a kind is among them.
+    pub(super) fn contains(self, kind: &str) -> bool {
+        self == Self::ALL || KINDS.iter().position(|known| *known == kind).is_some_and(|place| self.0 & 1 << place != 0)
+    }
+
+    /// Returns the names of the events' kinds among them, for who wants some only; none means all.
+    pub(super) fn of_events(self) -> Vec<String> {
+        if self == Self::ALL {
+            return Vec::new();
+        }
+        KINDS.iter().filter(|kind| **kind != METRICS && self.contains(kind)).map(|kind| (*kind).to_owned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use colloquy_events::Data;
+
+    use super::*;
+
+    #[test]
+    fn every_public_kind_can_be_chosen() {
+        let tagged = serde_json::json!({"type": "no.such", "data": {}});
+        let error = serde_json::from_value::<Data>(tagged).unwrap_err().to_string();
+        let mut all: BTreeSet<&str> = error.split('`').skip(1).step_by(2).filter(|word| *word != "no.such").collect();
+        assert!(all.remove("control.offered"), "{error}");
+        all.insert(METRICS);
+        assert_eq!(all, BTreeSet::from(KINDS));
+    }
+
+    #[test]
+    fn a_choice_holds_what_was_chosen() {
+        let chosen = Kinds::read(["turn.added", "metrics"]).unwrap();
+        assert!(chosen.contains("turn.added") && chosen.contains("metrics") && !chosen.contains("turn.updated"));
+        assert_eq!(chosen.of_events(), ["turn.added"]);
+        assert!(Kinds::read([]).unwrap().contains("speech.updated"));
+        assert!(Kinds::ALL.of_events().is_empty());
+        assert!(Kinds::read(["control.offered"]).is_err());
+    }
+}
