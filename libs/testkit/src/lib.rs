@@ -11,12 +11,14 @@ pub mod postgres;
 mod postgres_server;
 mod process;
 mod proxy;
+mod receiver;
 pub mod s3;
 
 pub use nats::{Nats, NatsCluster};
 pub use postgres_server::PostgresServer;
 pub use process::Process;
 pub use proxy::{Fault, FaultProxy};
+pub use receiver::{Received, Receiver};
 
 use std::time::{Duration, Instant};
 

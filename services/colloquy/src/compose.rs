@@ -17,7 +17,7 @@ use colloquy_service::readiness::{Check, Readiness};
 use colloquy_service::server::{self, ConnectionAge, Connections};
 use colloquy_service::tls::Tls;
 use colloquy_service::transport::{self, LocalSlot, Transport};
-use colloquy_service::{Service, probes, stack};
+use colloquy_service::{Service, Task, probes, stack};
 use colloquy_types::{Clock, SystemClock};
 use prometheus::Registry;
 use tokio::net::TcpListener;
@@ -145,7 +145,8 @@ impl Running {
         spawn_server(&mut tasks, "grpc", grpc_listener, router, connections, &stop, grace);
         background.push(tls.watch(stop.clone()));
         if let Some(listener) = http_listener {
-            let edge = builder.edge()?;
+            let (edge, streams) = builder.edge()?;
+            background.push(streams);
             readiness.add("edge", Vec::new(), builder.edge_checks()?);
             spawn_server(&mut tasks, "http", listener, edge, Connections::default(), &stop, grace);
         }
@@ -231,6 +232,7 @@ impl Builder<'_> {
             "ingestion" => Ok((self.ingestion().await?, None)),
             "conversation-store" => Ok((self.conversation_store().await?, None)),
             "transcript" => Ok((self.transcript().await?, None)),
+            "notification" => Ok((self.notification().await?.with(self.control().await?), None)),
             other => bail!("there is no service '{other}'"),
         }
     }
@@ -283,9 +285,55 @@ impl Builder<'_> {
         colloquy_transcript::build(settings, deps).await
     }
 
-    fn edge(&self) -> anyhow::Result<Router> {
-        let settings = colloquy_edge::Settings { public_url: self.settings.public_url.clone(), ..Default::default() };
-        Ok(colloquy_edge::router(settings, self.edge_deps()?))
+    async fn notification(&self) -> anyhow::Result<Service> {
+        let settings = colloquy_notification::Settings {
+            database: self.settings.databases.notification.clone(),
+            outbound: self.settings.outbound.clone(),
+            master_key: MasterKey::new(self.keyring.master()),
+            smtp: self.settings.smtp.clone(),
+        };
+        let deps = colloquy_notification::Deps {
+            clock: self.clock.clone(),
+            page_tokens: self.keyring.page_tokens(),
+            stop: self.stop.clone(),
+            log: self.transports.trusted("ingestion")?,
+            conversations: self.transports.trusted("conversation-store")?,
+            transcripts: self.transports.trusted("transcript")?,
+        };
+        colloquy_notification::build(settings, deps).await
+    }
+
+    /// Live control: it runs where notification runs.
+    async fn control(&self) -> anyhow::Result<Service> {
+        let settings = colloquy_control::Settings {
+            database: self.settings.databases.notification.clone(),
+            outbound: self.settings.outbound.clone(),
+        };
+        let deps = colloquy_control::Deps {
+            clock: self.clock.clone(),
+            stop: self.stop.clone(),
+            ingestion: self.transports.trusted("ingestion")?,
+            conversations: self.transports.trusted("conversation-store")?,
+        };
+        colloquy_control::build(settings, deps).await
+    }
+
+    fn edge(&self) -> anyhow::Result<(Router, Task)> {
+        let streams = colloquy_edge::StreamSettings {
+            max_per_key: self.settings.max_sockets_per_key,
+            max_streams: self.settings.max_sockets,
+            ..Default::default()
+        };
+        let public_url = self.settings.public_url.clone();
+        let settings = colloquy_edge::Settings { public_url, streams, ..Default::default() };
+        let streams = colloquy_edge::StreamDeps {
+            log: self.transports.trusted("ingestion")?,
+            access: self.transports.trusted("access")?,
+            service_token: self.keyring.service_token(),
+            clock: self.clock.clone(),
+            stop: self.stop.clone(),
+        };
+        Ok(colloquy_edge::build(settings, self.edge_deps()?, streams))
     }
 
     fn edge_checks(&self) -> anyhow::Result<Vec<Check>> {
@@ -298,6 +346,7 @@ impl Builder<'_> {
             conversation_store: self.transports.plain("conversation-store")?,
             ingestion: self.transports.plain("ingestion")?,
             transcript: self.transports.plain("transcript")?,
+            notification: self.transports.plain("notification")?,
         })
     }
 }

@@ -131,7 +131,14 @@ fn alone(folder: &Path, mut settings: Vec<(&str, String)>) -> Member {
 /// A process for each service, and two of most where they share a log; a log in a data folder belongs to one process.
 fn apart(folder: &Path, suite: &Suite) -> Vec<Member> {
     let many = if suite.log.is_some() { 2 } else { 1 };
-    let counts = [("access", 1), ("ingestion", many), ("conversation-store", many), ("transcript", many), ("edge", 2)];
+    let counts = [
+        ("access", 1),
+        ("ingestion", many),
+        ("conversation-store", many),
+        ("transcript", many),
+        ("notification", many),
+        ("edge", 2),
+    ];
     let places: Vec<(&'static str, usize, SocketAddr)> = counts
         .into_iter()
         .flat_map(|(service, count)| (1..=count).map(move |number| (service, number, ports::free_address())))
@@ -149,7 +156,7 @@ fn apart(folder: &Path, suite: &Suite) -> Vec<Member> {
         shared.push(("COLLOQUY_LOG_REPLICAS".to_owned(), log.replicas.to_string()));
         shared.push(("COLLOQUY_LOG_ACK_WAIT_SECONDS".to_owned(), log.ack_wait_seconds.to_string()));
     }
-    for service in ["access", "ingestion", "conversation-store", "transcript"] {
+    for service in ["access", "ingestion", "conversation-store", "transcript", "notification"] {
         let replicas: Vec<SocketAddr> =
             places.iter().filter(|(name, ..)| *name == service).map(|(.., address)| *address).collect();
         shared.push((url_setting(service), url_of(&replicas)));

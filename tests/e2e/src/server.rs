@@ -124,6 +124,14 @@ impl Server {
         &self.bases
     }
 
+    /// Returns where the gRPC of a service is: of its first process.
+    pub fn grpc_of(&self, service: &str) -> String {
+        match self.installation.grpc_of(service).first() {
+            Some(address) => format!("http://{address}"),
+            None => self.grpc.clone(),
+        }
+    }
+
     /// Returns the administrator's key.
     pub fn admin_key(&self) -> &'static str {
         ADMIN_KEY

@@ -1,6 +1,6 @@
 //! An installation to be hurt, with its engines, its proxies and what is sent to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use crate::stream::{Sender, Stream};
 /// How long an installation may take to work again once the damage is undone.
 const RECOVERY: Duration = Duration::from_secs(30);
 /// Enough for all services of all processes, and not too many to use up.
-const MAX_CONNECTIONS: u16 = 150;
+const MAX_CONNECTIONS: u16 = 250;
 /// A reader that takes longer over a batch than this loses it to another.
 pub(crate) const ACK_WAIT_SECONDS: u32 = 2;
 /// Marks what is written only to see whether writing works.
@@ -96,7 +96,9 @@ impl Scene {
         });
         let stream_name = jetstream.as_ref().map(|stream| stream.stream.clone()).unwrap_or_default();
         let suite = Suite { database_url: postgres.url(), log: jetstream, objects_url: None };
-        let mut installation = Installation::new(&Engine::Suite(suite), &[]);
+        // Receivers of webhooks are on this machine.
+        let settings = [("COLLOQUY_OUTBOUND_ALLOW_NETWORKS", "127.0.0.0/8")];
+        let mut installation = Installation::new(&Engine::Suite(suite), &settings);
         let mut proxies = BTreeMap::new();
         for each in links {
             proxies.insert(*each, link(&mut installation, &postgres, &log, *each).await);
@@ -228,6 +230,13 @@ impl Scene {
             self.started.elapsed()
         );
         assert!(answers.wrong.is_empty(), "{}: answers that are no refusal with a hint: {:#?}", self.name, answers.wrong);
+    }
+
+    /// Returns the ids of all events in the histories of all conversations.
+    pub async fn events_of_histories(&self) -> BTreeSet<String> {
+        let everything = everything::read(&self.server).await.unwrap_or_else(|why| panic!("{}: {why}", self.name));
+        let events = everything.values().flat_map(|record| record["history"].as_array().cloned().unwrap_or_default());
+        events.map(|event| event["event_id"].as_str().unwrap().to_owned()).collect()
     }
 
     /// Waits until everything can be read that an undisturbed installation says, and nothing else.

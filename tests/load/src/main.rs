@@ -5,13 +5,18 @@
 //! ```text
 //! cargo run --release -p colloquy-load -- --turns 1000000 --conversations 1000000
 //! COLLOQUY_TEST_POSTGRES_URL=postgres://… cargo run --release -p colloquy-load -- --engine postgres
+//! cargo run --release -p colloquy-load -- --only sockets      # live streams: memory and latency
+//! … --engine postgres --only webhooks                         # outbound webhooks: rate, processor time, latency
 //! tests/run load    # the suite: starts PostgreSQL, NATS and S3 for it
 //! ```
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that fails should end")]
 
 mod latency;
+mod outbound;
+mod processor;
 mod reads;
+mod sockets;
 mod space;
 mod suite;
 mod writes;
@@ -34,6 +39,15 @@ struct Options {
     /// Seconds for each measurement that is bounded by time.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// Live streams to hold open.
+    #[arg(long, default_value_t = 10_000)]
+    sockets: usize,
+    /// Webhooks to deliver.
+    #[arg(long, default_value_t = 20_000)]
+    webhooks: u64,
+    /// Measure only `sockets` or `webhooks`.
+    #[arg(long)]
+    only: Option<String>,
 }
 
 #[tokio::main]
@@ -41,6 +55,12 @@ async fn main() {
     let options = Options::parse();
     if options.engine == "suite" {
         return suite::measure(options.turns, options.seconds).await;
+    }
+    match options.only.as_deref() {
+        Some("sockets") => return sockets::measure(engine(&options.engine).await, options.sockets).await,
+        Some("webhooks") => return outbound::measure(engine(&options.engine).await, options.webhooks).await,
+        Some(other) => panic!("there is no measurement '{other}'"),
+        None => {}
     }
     let server = Server::start(engine(&options.engine).await).await;
     let idle = space::memory_kib(&server);
@@ -54,6 +74,9 @@ async fn main() {
 
     let server = Server::start(engine(&options.engine).await).await;
     reads::lists(&server, options.conversations).await;
+    drop(server);
+    sockets::measure(engine(&options.engine).await, options.sockets).await;
+    outbound::measure(engine(&options.engine).await, options.webhooks).await;
 }
 
 /// Returns an engine with nothing in it.

@@ -29,7 +29,10 @@ pub(crate) async fn transcript(server: &Server) {
     let mut client = TranscriptServiceClient::connect(server.grpc.clone()).await.unwrap();
     let mut latencies = Latencies::default();
     for _ in 0..ROUNDS {
-        let request = with_key(server, GetTranscriptRequest { conversation_id: conversation_id.clone(), min_position: 0 });
+        let request = with_key(
+            server,
+            GetTranscriptRequest { conversation_id: conversation_id.clone(), min_position: 0, organization_id: String::new() },
+        );
         let started = Instant::now();
         let answer = client.get_transcript(request).await.unwrap().into_inner();
         latencies.add(started.elapsed());

@@ -14,6 +14,7 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 
 use crate::latency::Latencies;
+use crate::processor::cpu_seconds;
 use crate::space::resident_kib;
 use crate::writes;
 
@@ -75,14 +76,6 @@ fn cpu(server: &mut Server) -> BTreeMap<String, f64> {
         }
     }
     by_name
-}
-
-/// Returns a process's time in user and system mode: fields 14 and 15 of proc(5), in hundredths of a second.
-fn cpu_seconds(process: &str) -> Option<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-    let (user, system): (f64, f64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
-    Some((user + system) / 100.0)
 }
 
 fn report_cpu(before: &BTreeMap<String, f64>, after: &BTreeMap<String, f64>) {

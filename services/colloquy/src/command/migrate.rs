@@ -31,5 +31,9 @@ async fn migrate(settings: &Settings) -> anyhow::Result<()> {
     println!("conversation-store is up to date");
     colloquy_transcript::migrate(&databases.transcript).await?;
     println!("transcript is up to date");
+    colloquy_notification::migrate(&databases.notification).await?;
+    println!("notification is up to date");
+    colloquy_control::migrate(&databases.notification).await?;
+    println!("control is up to date");
     Ok(())
 }

@@ -47,6 +47,7 @@ pub(super) async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
         conversation_id: matches.get_one::<String>("conversation").cloned().unwrap_or_default(),
         kinds: matches.get_many::<String>("kind").into_iter().flatten().cloned().collect(),
         until_end: matches.get_flag("until-end"),
+        ..TailRequest::default()
     };
     tokio::select! {
         _ = tokio::signal::ctrl_c() => Ok(()),

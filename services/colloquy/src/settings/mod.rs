@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use colloquy_ingestion::log::{JetStreamSettings, LogEngine};
+use colloquy_notification::Smtp;
 use colloquy_outbound::Policy;
 use colloquy_service::telemetry::LogFormat;
 use colloquy_service::tls::TlsFiles;
@@ -22,10 +23,10 @@ use url::Url;
 pub(crate) use values::{Values, arguments};
 
 /// The services, in the order they are started.
-pub(crate) const SERVICES: [&str; 5] = ["access", "conversation-store", "ingestion", "transcript", "edge"];
+pub(crate) const SERVICES: [&str; 6] = ["access", "conversation-store", "ingestion", "transcript", "notification", "edge"];
 
 /// Services of the design that are not built yet; naming one is an error that says so.
-pub(crate) const LATER_SERVICES: [&str; 2] = ["analytics", "notification"];
+pub(crate) const LATER_SERVICES: [&str; 1] = ["analytics"];
 
 /// Everything the binary is told, checked.
 pub(crate) struct Settings {
@@ -43,6 +44,9 @@ pub(crate) struct Settings {
     pub(crate) bootstrap_api_key: Option<String>,
     pub(crate) master_key: Option<String>,
     pub(crate) outbound: Policy,
+    pub(crate) smtp: Option<Smtp>,
+    pub(crate) max_sockets_per_key: usize,
+    pub(crate) max_sockets: usize,
     pub(crate) log_format: LogFormat,
     pub(crate) shutdown_grace: Duration,
     pub(crate) stuck_after: Duration,
@@ -56,6 +60,7 @@ pub(crate) struct Databases {
     pub(crate) ingestion: DatabaseUrl,
     pub(crate) conversation_store: DatabaseUrl,
     pub(crate) transcript: DatabaseUrl,
+    pub(crate) notification: DatabaseUrl,
 }
 
 impl Settings {
@@ -86,6 +91,7 @@ impl Settings {
                 ingestion: check.database("ingestion-database-url", &data_dir),
                 conversation_store: check.database("conversation-store-database-url", &data_dir),
                 transcript: check.database("transcript-database-url", &data_dir),
+                notification: check.database("notification-database-url", &data_dir),
             },
             log_engine: check.log_engine(&data_dir),
             objects_url: check.objects_url(&data_dir),
@@ -99,6 +105,9 @@ impl Settings {
             bootstrap_api_key: check.bootstrap_api_key(),
             master_key: values.optional("master-key"),
             outbound: check.outbound(),
+            smtp: check.smtp(),
+            max_sockets_per_key: check.sockets("max-sockets-per-key"),
+            max_sockets: check.sockets("max-sockets"),
             log_format: check.log_format(),
             shutdown_grace: check.seconds("shutdown-grace-seconds"),
             stuck_after: check.seconds("stuck-after-seconds"),
@@ -271,6 +280,31 @@ impl Check<'_> {
             self.problem("outbound-allow-networks", format!("must be CIDRs separated by commas: {error}"));
             Policy::default()
         })
+    }
+
+    fn smtp(&mut self) -> Option<Smtp> {
+        match (self.values.optional("smtp-url"), self.values.optional("smtp-from")) {
+            (Some(url), Some(from)) => {
+                let parsed = Url::parse(&url).ok().filter(|url| matches!(url.scheme(), "smtp" | "smtps") && url.has_host());
+                if parsed.is_none() {
+                    self.problem("smtp-url", "must be 'smtp://host:587' or 'smtps://host:465', with user and password if needed");
+                }
+                Some(Smtp { url, from })
+            }
+            (None, None) => None,
+            (Some(_), None) => {
+                self.problem("smtp-url", "and smtp-from go together: what e-mail is from");
+                None
+            }
+            (None, Some(_)) => {
+                self.problem("smtp-from", "and smtp-url go together: where e-mail is sent through");
+                None
+            }
+        }
+    }
+
+    fn sockets(&mut self, setting: &str) -> usize {
+        usize::try_from(self.number(setting, 1..=1_000_000)).unwrap_or(usize::MAX)
     }
 
     fn log_format(&mut self) -> LogFormat {

@@ -44,6 +44,7 @@ pub(crate) const TABLE: &[Setting] = &[
     Setting::secret("ingestion-database-url", "Database of ingestion alone"),
     Setting::secret("conversation-store-database-url", "Database of conversation-store alone"),
     Setting::secret("transcript-database-url", "Database of transcript alone"),
+    Setting::secret("notification-database-url", "Database of notification alone, and of live control, which runs with it"),
     Setting::new(
         "log-url",
         "embedded:",
@@ -84,6 +85,7 @@ pub(crate) const TABLE: &[Setting] = &[
     ),
     Setting::optional("conversation-store-url", "Address of conversation-store when it runs elsewhere"),
     Setting::optional("ingestion-url", "Address of ingestion when it runs elsewhere"),
+    Setting::optional("notification-url", "Address of notification, which live control runs with, when it runs elsewhere"),
     Setting::optional("transcript-url", "Address of transcript when it runs elsewhere"),
     Setting::optional(
         "tls-cert",
@@ -113,6 +115,17 @@ pub(crate) const TABLE: &[Setting] = &[
         "",
         "CIDRs, separated by commas, that outbound requests may reach although they are loopback, private, link-local or metadata addresses",
     ),
+    Setting::secret(
+        "smtp-url",
+        "E-mail for webhook endpoints of that kind: 'smtp://user:password@host:587' (STARTTLS) or 'smtps://…:465'; default: no e-mail",
+    ),
+    Setting::optional("smtp-from", "What e-mail is from, for example 'Colloquy <alerts@example.com>'; needs smtp-url"),
+    Setting::new(
+        "max-sockets-per-key",
+        "1000",
+        "Live streams (WebSocket and Server-Sent Events) that one API key may have open at one edge",
+    ),
+    Setting::new("max-sockets", "20000", "Live streams that one edge holds in all"),
     Setting::new("log-format", "text", "Log lines: 'text' or 'json'"),
     Setting::new("shutdown-grace-seconds", "20", "How long open requests may take to finish after SIGTERM"),
     Setting::new(

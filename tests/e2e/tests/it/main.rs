@@ -5,7 +5,9 @@
 mod access;
 mod bad_input;
 mod collector;
+mod control;
 mod crash;
+mod live;
 mod native;
 mod observability;
 mod paging;
@@ -14,3 +16,4 @@ mod readiness;
 mod samples;
 mod shell;
 mod shutdown;
+mod webhooks;

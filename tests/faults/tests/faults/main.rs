@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod killed;
+mod live;
 mod nats;
 mod network;
+mod notified;
 mod paused;
 mod poison;
 mod postgres;
