@@ -55,7 +55,7 @@ start_postgres() {
   for attempt in 1 2 3 4 5; do
     port=$((20000 + RANDOM % 12000))
     if as_postgres "$postgres_bin/pg_ctl" --pgdata="$postgres_folder/data" --log="$postgres_folder/server.log" --wait \
-      -o "-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories=$postgres_folder -c max_connections=500" \
+      -o "-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories=$postgres_folder -c max_connections=800" \
       --timeout=60 start </dev/null >/dev/null; then
       export COLLOQUY_TEST_POSTGRES_URL="postgres://colloquy:$password@127.0.0.1:$port/postgres"
       say "PostgreSQL: $("$postgres_bin/postgres" --version), port $port"

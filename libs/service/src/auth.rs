@@ -3,23 +3,28 @@
 //! Every service authenticates for itself, also behind the edge: there is one place to get it right, and somebody with grpcurl
 //! meets the same rules as somebody with a browser.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use aws_lc_rs::{constant_time, digest};
+use axum::body::Body;
 use axum::extract::State;
 use axum::middleware::Next;
 use axum::response::Response;
+use bytes::Bytes;
 use colloquy_proto::access::v1 as pb;
 use colloquy_proto::access::v1::access_service_client::AccessServiceClient;
 use colloquy_types::{KeyId, Scope};
 use futures::future::BoxFuture;
 use http::HeaderMap;
+use http_body::Frame;
 use tonic::{Code, Request, Status};
 
 use crate::caller::missing_key;
 use crate::transport::Transport;
-use crate::{Caller, Identity, Problem};
+use crate::{Caller, Identity, Problem, methods};
 
 /// The metadata key by which services of one installation recognise each other.
 pub const SERVICE_TOKEN: &str = "x-colloquy-service-token";
@@ -32,7 +37,7 @@ const PUBLIC: &[&str] = &[
     "/grpc.reflection.v1alpha.ServerReflection/",
 ];
 
-/// How long an answer of access is believed. A revoked key works for at most this long.
+/// How long an answer of access is believed. A revoked key works for at most this long, on streams twice as long.
 const CACHED_FOR: Duration = Duration::from_secs(5);
 /// How many keys are remembered.
 const CACHED_KEYS: u64 = 10_000;
@@ -106,6 +111,21 @@ impl Authenticator {
         Ok(verdict)
     }
 
+    /// Waits until a key is no longer what it was. While access cannot be asked, nothing is known of that.
+    fn until_changed(&self, key: String, identity: Arc<Identity>) -> BoxFuture<'static, ()> {
+        let authenticator = self.clone();
+        Box::pin(async move {
+            loop {
+                tokio::time::sleep(CACHED_FOR).await;
+                match authenticator.identify(key.clone()).await {
+                    Ok(Some(now)) if now != identity => return,
+                    Ok(None) => return,
+                    Ok(Some(_)) | Err(_) => {}
+                }
+            }
+        })
+    }
+
     /// Asks access whose key it is; concurrent calls with one key ask once. The key itself is not kept.
     fn identify(&self, key: String) -> BoxFuture<'static, Result<Verdict, Status>> {
         let (cache, access) = (self.cache.clone(), self.access.clone());
@@ -170,10 +190,16 @@ pub(crate) async fn authenticate(
     mut request: axum::extract::Request,
     next: Next,
 ) -> Response {
+    let mut changed = None;
     let caller = match authenticator.presented(request.uri().path(), request.headers()) {
         Ok(Presented::Caller(caller)) => Ok(caller),
-        Ok(Presented::Key(key)) => match authenticator.identify(key).await {
-            Ok(Some(identity)) => Ok(Caller::Key(identity)),
+        Ok(Presented::Key(key)) => match authenticator.identify(key.clone()).await {
+            Ok(Some(identity)) => {
+                if methods::is_endless(request.uri().path()) {
+                    changed = Some(authenticator.until_changed(key, Arc::clone(&identity)));
+                }
+                Ok(Caller::Key(identity))
+            }
             Ok(None) => Err(unknown_key().into()),
             Err(status) => Err(status),
         },
@@ -182,15 +208,130 @@ pub(crate) async fn authenticate(
     match caller {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            let response = next.run(request).await;
+            match changed {
+                Some(changed) => response.map(|body| Body::new(WhileKeyCounts { body: Some(body), changed })),
+                None => response,
+            }
         }
         Err(status) => status.into_http::<tonic::body::Body>().map(axum::body::Body::new),
     }
 }
 
+/// The body of a stream that has no end of its own, for as long as the key counts that it was opened with.
+struct WhileKeyCounts {
+    body: Option<Body>,
+    changed: BoxFuture<'static, ()>,
+}
+
+impl http_body::Body for WhileKeyCounts {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = &mut *self;
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        // Each frame holds whole messages, so there is no half of one to wait for.
+        if this.changed.as_mut().poll(cx).is_pending() {
+            return Pin::new(body).poll_frame(cx);
+        }
+        this.body = None;
+        let status = Status::from(Problem::unauthenticated("API_KEY_INVALID", "the API key was revoked, or its rights changed"));
+        let mut trailers = HeaderMap::new();
+        Poll::Ready(status.add_header(&mut trailers).is_ok().then_some(Ok(Frame::trailers(trailers))))
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use colloquy_proto::access::v1::access_service_server::{AccessService, AccessServiceServer};
+    use http_body_util::BodyExt;
+    use tonic::service::Routes;
+    use tower::ServiceExt;
+
     use super::*;
+    use crate::transport::LocalSlot;
+
+    /// Access that knows one key while it has scopes.
+    #[derive(Clone)]
+    struct OneKey(Arc<Mutex<Option<&'static str>>>, String);
+
+    #[tonic::async_trait]
+    impl AccessService for OneKey {
+        async fn authenticate(
+            &self,
+            _: Request<pb::AuthenticateRequest>,
+        ) -> Result<tonic::Response<pb::AuthenticateResponse>, Status> {
+            let scopes = self.0.lock().unwrap().ok_or_else(|| Status::unauthenticated("unknown"))?;
+            Ok(tonic::Response::new(pb::AuthenticateResponse {
+                key_id: self.1.clone(),
+                organization_id: "acme".to_owned(),
+                scopes: vec![scopes.to_owned()],
+                expires_at: None,
+            }))
+        }
+
+        async fn create_api_key(
+            &self,
+            _: Request<pb::CreateApiKeyRequest>,
+        ) -> Result<tonic::Response<pb::CreateApiKeyResponse>, Status> {
+            Err(Status::unimplemented("it makes no keys"))
+        }
+
+        async fn list_api_keys(
+            &self,
+            _: Request<pb::ListApiKeysRequest>,
+        ) -> Result<tonic::Response<pb::ListApiKeysResponse>, Status> {
+            Err(Status::unimplemented("it lists no keys"))
+        }
+
+        async fn revoke_api_key(
+            &self,
+            _: Request<pb::RevokeApiKeyRequest>,
+        ) -> Result<tonic::Response<pb::RevokeApiKeyResponse>, Status> {
+            Err(Status::unimplemented("it revokes no keys"))
+        }
+
+        async fn get_organization(
+            &self,
+            _: Request<pb::GetOrganizationRequest>,
+        ) -> Result<tonic::Response<pb::GetOrganizationResponse>, Status> {
+            Err(Status::unimplemented("it knows no organizations"))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endless_stream_ends_with_its_key_and_others_do_not() {
+        for (becomes, path, ends) in [
+            (None, "/colloquy.log.v1.EventLogService/Tail", true),
+            (Some("admin"), "/colloquy.log.v1.EventLogService/Tail", true),
+            (Some("events:write"), "/colloquy.log.v1.EventLogService/Tail", false),
+            (None, "/colloquy.conversation.v1.RecordingService/ReadRecording", false),
+        ] {
+            let scopes = Arc::new(Mutex::new(Some("events:write")));
+            let slot = LocalSlot::new();
+            let access = OneKey(Arc::clone(&scopes), KeyId::generate().to_string());
+            slot.fill(Routes::new(AccessServiceServer::new(access)).into_axum_router());
+            // The cache has a clock of its own, which does not stand still.
+            let cache = moka::future::Cache::new(0);
+            let authenticator = Authenticator { cache, ..Authenticator::new(slot.transport(), "token".into()) };
+            let endless = || async { Body::from_stream(futures::stream::pending::<Result<Bytes, std::io::Error>>()) };
+            let router = axum::Router::new()
+                .route(path, axum::routing::post(endless))
+                .layer(axum::middleware::from_fn_with_state(authenticator, authenticate));
+            let request = http::Request::post(path).header("x-api-key", "k").body(Body::empty()).unwrap();
+            let mut body = router.oneshot(request).await.unwrap().into_body();
+            *scopes.lock().unwrap() = becomes;
+            let end = tokio::time::timeout(Duration::from_secs(60), body.frame()).await;
+            assert_eq!(end.is_ok(), ends, "{becomes:?} {path}");
+            if let Ok(end) = end {
+                let trailers = end.unwrap().unwrap().into_trailers().unwrap();
+                assert_eq!(trailers[Status::GRPC_STATUS], "16");
+            }
+        }
+    }
 
     #[test]
     fn a_key_is_found_in_either_header() {

@@ -3,6 +3,7 @@
 mod connection;
 mod ending;
 mod opening;
+mod stalling;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,6 +20,9 @@ use tokio_util::task::TaskTracker;
 use crate::tls::Tls;
 use connection::Serving;
 
+/// How many bytes of an HTTP/1 connection wait in memory each way, beside a single greater piece of a body. A request's head has to
+/// fit in too. The library's own 400 KiB are a lot for a peer that follows a stream and reads nothing.
+const HTTP1_BUFFER_BYTES: usize = 64 << 10;
 /// How long a peer may take to send its request head.
 const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -99,7 +103,7 @@ pub async fn serve_connections(
 
 fn http() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_READ_TIMEOUT).max_buf_size(HTTP1_BUFFER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())

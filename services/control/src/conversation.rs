@@ -17,7 +17,7 @@ pub struct Conversation {
     pub provider: Provider,
     /// The provider's own id.
     pub external_id: String,
-    /// The source it came through, whose credentials call the provider.
+    /// The source it came through first, whose credentials call the provider: what another one says of it does not change that.
     pub source_id: Option<SourceId>,
     /// Which agent leads it.
     pub agent_id: Option<String>,
@@ -36,7 +36,7 @@ impl std::fmt::Debug for Conversation {
     }
 }
 
-/// What a batch of the log says of one conversation.
+/// What a batch of the log says of one conversation, through one source.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Sign {
     /// The conversation, with what the batch says of it; what it does not say is `None`.
@@ -49,19 +49,22 @@ pub struct Sign {
     pub at: Timestamp,
 }
 
-/// Returns what `records` say of the conversations in them, in the order of their keys.
+/// Returns what `records` say of the conversations in them, in the order of their keys; of one conversation in the order in which
+/// its sources were first heard. They are kept apart, since who can deliver through one source must not speak for another's.
 pub fn signs(records: &[Record]) -> Vec<Sign> {
-    let mut signs: BTreeMap<(&OrganizationId, Uuid), Sign> = BTreeMap::new();
+    let mut signs: BTreeMap<(&OrganizationId, Uuid), Vec<Sign>> = BTreeMap::new();
     for record in records {
         for (index, event) in record.events.iter().enumerate() {
             let Some(meaning) = Meaning::of(&event.data) else { continue };
-            let sign = signs
-                .entry((&record.organization_id, event.conversation_id.0))
-                .or_insert_with(|| nothing_yet(&record.organization_id, event));
-            sign.add(meaning, record, record.position_of(index), event);
+            let heard = signs.entry((&record.organization_id, event.conversation_id.0)).or_default();
+            let place = heard.iter().position(|sign| sign.conversation.source_id == record.source_id).unwrap_or_else(|| {
+                heard.push(nothing_yet(record, event));
+                heard.len() - 1
+            });
+            heard[place].add(meaning, record, record.position_of(index), event);
         }
     }
-    signs.into_values().collect()
+    signs.into_values().flatten().collect()
 }
 
 /// What an event means for steering.
@@ -91,14 +94,14 @@ impl Meaning {
     }
 }
 
-fn nothing_yet(organization_id: &OrganizationId, event: &Event) -> Sign {
+fn nothing_yet(record: &Record, event: &Event) -> Sign {
     Sign {
         conversation: Conversation {
-            organization_id: organization_id.clone(),
+            organization_id: record.organization_id.clone(),
             conversation_id: event.conversation_id,
             provider: event.provider,
             external_id: event.external_id.clone(),
-            source_id: None,
+            source_id: record.source_id,
             agent_id: None,
             channel: None,
             control_url: None,
@@ -126,7 +129,6 @@ impl Sign {
             Meaning::Ended => self.conversation.ended = true,
         }
         let known = &mut self.conversation;
-        known.source_id = record.source_id.or(known.source_id);
         if let Some(facts) = event.data.facts() {
             replace(&mut known.agent_id, facts.agent_id.as_ref());
             replace(&mut known.channel, facts.channel.as_ref());
@@ -190,6 +192,31 @@ mod tests {
         assert_eq!(sign.conversation.agent_id.as_deref(), Some("a"));
         assert_eq!(sign.conversation.channel.as_deref(), Some("phone"));
         assert!(sign.conversation.control_url.is_some() && sign.conversation.source_id.is_some() && !sign.conversation.ended);
+    }
+
+    #[test]
+    fn what_different_sources_say_is_kept_apart() {
+        let offer = |url: &str| vec![Data::ControlOffered(ControlOffer { url: url.to_owned() })];
+        let of = |sequence, source: Option<u128>, data| Record {
+            source_id: source.map(|source| SourceId(Uuid::from_u128(source))),
+            ..record(sequence, data)
+        };
+        let records = [
+            of(3, Some(9), offer("https://vapi.example/9")),
+            of(4, Some(2), offer("https://elsewhere.example/2")),
+            of(5, None, vec![Data::Ended(Ended::new(EndStatus::Completed))]),
+            of(6, Some(9), offer("https://vapi.example/9b")),
+        ];
+        let said: Vec<_> = signs(&records)
+            .into_iter()
+            .map(|sign| (sign.conversation.source_id.map(|id| id.0.as_u128()), sign.conversation.control_url, sign.alive))
+            .collect();
+        let expected = [
+            (Some(9), Some("https://vapi.example/9b".to_owned()), Position::new(6, 0)),
+            (Some(2), Some("https://elsewhere.example/2".to_owned()), Position::new(4, 0)),
+            (None, None, Position::START),
+        ];
+        assert_eq!(said, expected);
     }
 
     #[test]

@@ -223,14 +223,19 @@ pub fn answer_to_pb(answer: &Answer) -> pb::SendCommandResponse {
     }
 }
 
-/// Writes who holds a conversation and what can be done to it. The lease's id is not told: who knows it may command.
-pub fn overview_to_pb(overview: &Overview) -> pb::GetControlResponse {
+/// Writes who holds a conversation and what can be done to it. The lease's id is not told: who knows it may command. Without
+/// `with_words` what somebody had the agent say or be told is left out, as it is of the history.
+pub fn overview_to_pb(overview: &Overview, with_words: bool) -> pb::GetControlResponse {
+    let shown = |command| {
+        let command = command_to_pb(command, &overview.conversation);
+        pb::Command { text: command.text.filter(|_| with_words), ..command }
+    };
     pb::GetControlResponse {
         conversation_id: overview.conversation.conversation_id.to_string(),
         lease: overview.lease.as_ref().map(|lease| lease_to_pb(lease, None)),
         capabilities: overview.abilities.commands.iter().map(|kind| kind.as_str().to_owned()).collect(),
         limits: overview.abilities.limits.clone(),
-        commands: overview.commands.iter().map(|command| command_to_pb(command, &overview.conversation)).collect(),
+        commands: overview.commands.iter().map(shown).collect(),
     }
 }
 

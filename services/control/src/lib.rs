@@ -27,6 +27,7 @@ pub mod order;
 pub mod reader;
 pub mod scene;
 mod settings;
+pub mod share;
 pub mod store;
 pub mod subscribe;
 pub mod timing;

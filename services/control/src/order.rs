@@ -57,9 +57,22 @@ impl Order {
         self.holder.clone().unwrap_or_else(|| self.key_id.clone())
     }
 
-    /// Returns whether `earlier` is the same command, given before.
+    /// Returns whether `earlier` is the same command, given before. Two who take a conversation over without a name are two, even if
+    /// they thought of the same idempotency key.
     fn is(&self, earlier: &Command) -> bool {
-        self.action == earlier.action && self.holder.as_ref().is_none_or(|holder| *holder == earlier.holder)
+        let is_same_person = match self.action {
+            Action::TakeOver => self.name() == earlier.holder,
+            _ => self.holder.as_ref().is_none_or(|holder| *holder == earlier.holder),
+        };
+        self.action == earlier.action && is_same_person
+    }
+
+    /// The answer to a command that was given before: with its lease as long as that one counts, and only to the API key it was
+    /// taken with. An idempotency key is no secret, and who learns the lease holds the conversation.
+    fn again(&self, earlier: &Command, lease: Option<&Lease>, now: Timestamp) -> Taken {
+        let is_own = |lease: &&Lease| earlier.lease_id == Some(lease.lease_id) && lease.key_id == self.key_id;
+        let lease = lease.filter(|lease| lease.counts_at(now)).filter(is_own).cloned();
+        Taken { command_id: earlier.command_id, lease, is_new: false }
     }
 
     /// Decides. `Ok` without a change is an answer that was given before.
@@ -70,7 +83,11 @@ impl Order {
         let mut change = Change::of(scene, now);
         if let Some(earlier) = &scene.command {
             if now.millis_since(earlier.accepted_at) < KEY_MILLIS {
-                return if self.is(earlier) { Ok((None, again(earlier, scene.lease.as_ref()))) } else { Err(Error::KeyReused) };
+                return if self.is(earlier) {
+                    Ok((None, self.again(earlier, scene.lease.as_ref(), now)))
+                } else {
+                    Err(Error::KeyReused)
+                };
             }
             change.key_freed = Some(earlier.command_id);
         }
@@ -166,12 +183,6 @@ fn renew(change: &mut Change, lease: &Lease, expires_at: Timestamp) -> Taken {
     let lease = Lease { expires_at, ..lease.clone() };
     change.renew(lease.clone());
     Taken { command_id: lease.command_id, lease: Some(lease), is_new: false }
-}
-
-/// The answer to a command that was given before: with its lease, as long as that one counts.
-fn again(earlier: &Command, lease: Option<&Lease>) -> Taken {
-    let lease = lease.filter(|lease| earlier.lease_id == Some(lease.lease_id)).cloned();
-    Taken { command_id: earlier.command_id, lease, is_new: false }
 }
 
 fn holder(held: Option<&Lease>) -> Held {

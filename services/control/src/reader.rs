@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use colloquy_events::Record;
 use colloquy_log_client::UnknownEvents;
 use colloquy_storage::StoreError;
-use colloquy_types::{Clock, OrganizationId, Position, SourceId};
+use colloquy_types::{Clock, OrganizationId, Position};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -35,7 +35,8 @@ pub struct Reader {
 #[derive(Clone, Copy)]
 struct Said {
     at: Instant,
-    source_id: Option<SourceId>,
+    /// Whether it is known through which source it came; the first one counts.
+    has_source: bool,
 }
 
 impl Reader {
@@ -49,7 +50,8 @@ impl Reader {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         let is_news = |sign: &Sign| {
             let known = said.get(&key(sign)).filter(|said| said.at.elapsed() < SAID_FOR);
-            !known.is_some_and(|said| sign.only_says_it_runs() && sign.conversation.source_id == said.source_id)
+            let names_a_source = |said: &Said| !said.has_source && sign.conversation.source_id.is_some();
+            !known.is_some_and(|said| sign.only_says_it_runs() && !names_a_source(said))
         };
         signs.into_iter().filter(is_news).collect()
     }
@@ -64,7 +66,9 @@ impl Reader {
             if sign.conversation.ended || sign.inferred_end > Position::START {
                 said.remove(&key(sign));
             } else {
-                said.insert(key(sign), Said { at: Instant::now(), source_id: sign.conversation.source_id });
+                let had_source = said.get(&key(sign)).is_some_and(|said| said.has_source);
+                let has_source = had_source || sign.conversation.source_id.is_some();
+                said.insert(key(sign), Said { at: Instant::now(), has_source });
             }
         }
     }

@@ -13,6 +13,7 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::control::Control;
+use crate::share::Share;
 use crate::store::Given;
 
 /// How many unanswered commands are looked at: an agent that answers none of these gets no more.
@@ -20,21 +21,27 @@ const MOST: u32 = 1_000;
 /// How many commands may wait for a slow agent.
 const AHEAD: usize = 16;
 
+/// How many streams one organization may have open at one replica. Each looks for commands every second.
+pub const MOST_STREAMS: usize = 256;
+
 /// What a subscriber is handed.
 pub type Handed = Result<Given, Status>;
 
 /// Begins to hand out the commands to an organization's own agents, or to one of them, until `stop` or until nobody takes them.
+/// The stream keeps its `share` for as long.
 pub fn subscribe(
     control: Arc<Control>,
-    organization_id: OrganizationId,
+    share: Share,
     agent_id: Option<String>,
     stop: CancellationToken,
 ) -> mpsc::Receiver<Handed> {
+    let organization_id = share.organization_id().clone();
     let (hand, taken) = mpsc::channel(AHEAD);
     let gone = hand.clone();
     let mut subscriber = Subscriber { control, organization_id, agent_id, handed: HashMap::new(), hand };
     // Ends with the receiver, or with the process.
     tokio::spawn(async move {
+        let _share = share;
         tokio::select! {
             () = stop.cancelled() => {}
             () = gone.closed() => {}

@@ -12,6 +12,7 @@ use crate::endpoints::Endpoints;
 use crate::error::Error;
 use crate::matching;
 use crate::payload::own;
+use crate::reader::Dispatch;
 use crate::store::{DeliveryFilter, Place, Store};
 
 /// How long a test waits for its first attempt.
@@ -24,13 +25,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 pub struct Deliveries {
     store: Arc<dyn Store>,
     endpoints: Endpoints,
+    dispatch: Arc<dyn Dispatch>,
     clock: Arc<dyn Clock>,
 }
 
 impl Deliveries {
-    /// Returns the deliveries in `store`.
-    pub fn new(store: Arc<dyn Store>, endpoints: Endpoints, clock: Arc<dyn Clock>) -> Self {
-        Self { store, endpoints, clock }
+    /// Returns the deliveries in `store`; `dispatch` is told when something is due again.
+    pub fn new(store: Arc<dyn Store>, endpoints: Endpoints, dispatch: Arc<dyn Dispatch>, clock: Arc<dyn Clock>) -> Self {
+        Self { store, endpoints, dispatch, clock }
     }
 
     /// Returns a page of an endpoint's deliveries, newest first.
@@ -49,23 +51,23 @@ impl Deliveries {
         Ok(self.store.page_of_deliveries(organization, endpoint, filter, after, limit).await?)
     }
 
-    /// Tries a delivery that has ended again now, with a new schedule. Returns it as it is then.
+    /// Tries a delivery now: one that has ended with a new schedule, one that waits for its next attempt without waiting for it.
+    /// Returns it as it is then; one that is being attempted at this moment is left alone.
     ///
     /// # Errors
-    /// When there is none, it has not ended, or its endpoint is disabled.
+    /// When there is none, or its endpoint is disabled.
     pub async fn retry(&self, organization: &OrganizationId, endpoint: Uuid, id: Uuid) -> Result<Delivery, Error> {
-        let before = self.get(organization, endpoint, id).await?;
+        self.get(organization, endpoint, id).await?;
         self.endpoints.enabled(organization, endpoint).await?;
-        if before.status == Status::Pending {
-            return Err(Error::Pending(id));
-        }
         if !self.store.retry(organization, endpoint, id, self.clock.now()).await? {
             return Err(Error::DeliveryNotFound(id));
         }
+        self.dispatch.look();
         self.get(organization, endpoint, id).await
     }
 
-    /// Tries everything again that an endpoint missed of what was made in `[since, until)`. Returns how many deliveries.
+    /// Tries everything now that an endpoint missed of what was made in `[since, until)`, whether it was given up or waits for its
+    /// next attempt. Returns how many deliveries.
     ///
     /// # Errors
     /// When there is no such endpoint, or it is disabled.
@@ -77,7 +79,9 @@ impl Deliveries {
         until: Timestamp,
     ) -> Result<u64, Error> {
         self.endpoints.enabled(organization, endpoint).await?;
-        Ok(self.store.recover(organization, endpoint, since, until, self.clock.now()).await?)
+        let recovered = self.store.recover(organization, endpoint, since, until, self.clock.now()).await?;
+        self.dispatch.look();
+        Ok(recovered)
     }
 
     /// Sends an endpoint a test. Returns its delivery after the first attempt, or as it is when that takes long.
@@ -90,6 +94,7 @@ impl Deliveries {
         let message = own::test(&endpoint, now);
         let delivery = matching::delivery(&message, &endpoint, now);
         self.store.add(&[message], std::slice::from_ref(&delivery), now).await?;
+        self.dispatch.look();
         let deadline = Instant::now() + TEST_WAIT;
         loop {
             let seen = self.get(organization, endpoint.endpoint_id, delivery.delivery_id).await?;

@@ -145,6 +145,15 @@ impl Filter {
             && passes(&self.channel, &known.channel)
     }
 
+    /// Returns whether a conversation of which this is known may pass once more of it is.
+    pub fn may_admit(&self, known: &Known) -> bool {
+        let may = |wanted: &Option<String>, known: &Option<String>| wanted.is_none() || known.is_none() || wanted == known;
+        may(&self.agent_id, &known.agent_id)
+            && may(&self.client_id, &known.client_id)
+            && may(&self.channel, &known.channel)
+            && !self.admits(known)
+    }
+
     /// Returns whether every conversation passes.
     pub fn is_open(&self) -> bool {
         *self == Self::default()
@@ -171,7 +180,9 @@ mod tests {
         let filter = Filter { agent_id: Some("a".to_owned()), ..Filter::default() };
         let known = Known { agent_id: Some("a".to_owned()), client_id: Some("c".to_owned()), channel: None };
         assert!(filter.admits(&known) && !filter.is_open());
-        assert!(!filter.admits(&Known::default()));
+        assert!(!filter.admits(&Known::default()) && filter.may_admit(&Known::default()));
+        let other = Known { agent_id: Some("b".to_owned()), ..Known::default() };
+        assert!(!filter.may_admit(&known) && !filter.may_admit(&other));
         assert!(Filter::default().admits(&Known::default()));
     }
 }

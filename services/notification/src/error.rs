@@ -31,9 +31,6 @@ pub enum Error {
     /// Its deliveries carry no signature.
     #[error("deliveries to endpoints of the kind '{0}' are not signed, so there is no secret")]
     NotSigned(&'static str),
-    /// It is on its way already.
-    #[error("webhook delivery '{0}' has not ended: it is tried by itself")]
-    Pending(Uuid),
     /// Conversation-store refused what only it can tell, or is away.
     #[error("{}", .0.message())]
     Conversations(Status),
@@ -68,7 +65,6 @@ impl Describe for Error {
             Self::Busy(_) => Problem::unavailable("WEBHOOK_ENDPOINT_BUSY", text, Duration::from_secs(1)),
             Self::Disabled(_) => Problem::failed_precondition("WEBHOOK_ENDPOINT_DISABLED", text),
             Self::NotSigned(_) => Problem::failed_precondition("WEBHOOK_ENDPOINT_NOT_SIGNED", text),
-            Self::Pending(_) => Problem::failed_precondition("WEBHOOK_DELIVERY_PENDING", text),
             Self::Conversations(status) => Problem::from_status(status),
             Self::Store(error) => error.describe(),
             Self::Seal(error) => Problem::internal(error),
@@ -91,7 +87,6 @@ mod tests {
             (Error::Busy(id), "WEBHOOK_ENDPOINT_BUSY"),
             (Error::Disabled(id), "WEBHOOK_ENDPOINT_DISABLED"),
             (Error::NotSigned("slack"), "WEBHOOK_ENDPOINT_NOT_SIGNED"),
-            (Error::Pending(id), "WEBHOOK_DELIVERY_PENDING"),
             (Error::Conversations(Status::unavailable("away")), "UPSTREAM"),
             (Error::Store(StoreError::Corrupt("row".to_owned())), "INTERNAL"),
             (Error::Seal(SealError::Decrypt), "INTERNAL"),

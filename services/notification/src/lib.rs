@@ -60,17 +60,18 @@ pub async fn build(settings: Settings, deps: Deps) -> anyhow::Result<Service> {
         clock: Arc::clone(&clock),
         stop: stop.clone(),
     });
+    let dispatch: Arc<dyn reader::Dispatch> = Arc::new(dispatcher);
     let reader = Arc::new(reader::Reader::new(reader::Parts {
         store: Arc::clone(&store),
         unknown_events: UnknownEvents::of(&database),
-        dispatch: Arc::new(dispatcher),
+        dispatch: Arc::clone(&dispatch),
         claim: work::CLAIM,
         clock: Arc::clone(&clock),
     }));
     let endpoints = endpoints::Endpoints::new(Arc::clone(&store), secrets, outbound, smtp.is_some(), Arc::clone(&clock));
     let replays = replay::Replays::new(Arc::clone(&store), endpoints.clone(), conversations, Arc::clone(&clock));
     let handler = grpc::Handler {
-        deliveries: deliveries::Deliveries::new(Arc::clone(&store), endpoints.clone(), Arc::clone(&clock)),
+        deliveries: deliveries::Deliveries::new(Arc::clone(&store), endpoints.clone(), dispatch, Arc::clone(&clock)),
         endpoints,
         replays: replays.clone(),
         page_tokens,

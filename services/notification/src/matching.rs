@@ -60,6 +60,11 @@ impl Audience {
             .collect()
     }
 
+    /// Returns whether somebody would hear of a message if more were known of its conversation.
+    pub fn may_hear(&self, message: &Message, known: &Known) -> bool {
+        self.to(&message.event_type).iter().any(|endpoint| endpoint.filter.may_admit(known))
+    }
+
     fn to(&self, event_type: &str) -> Arc<[Arc<Endpoint>]> {
         let mut by_type = self.by_type.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(endpoints) = by_type.get(event_type) {

@@ -9,23 +9,36 @@ use colloquy_events::Record;
 use colloquy_log_client::UnknownEvents;
 use colloquy_storage::StoreError;
 use colloquy_types::{Clock, ConversationId, OrganizationId, Position, Timestamp};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::delivery::Delivery;
-use crate::matching::Listeners;
+use crate::matching::{Audience, Listeners};
 use crate::message::Message;
 use crate::payload::{known_of, wanted_messages_of};
 use crate::store::{Batch, Claimed, Known, READER, Store};
 
 /// No reason is kept longer; enough to see what was wrong.
 const LONGEST_REASON: usize = 1_000;
+/// How long what other replicas read before is waited for.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(10);
 /// No filter asks for anything longer.
 const LONGEST_KNOWN: usize = 500;
 
 /// Takes deliveries that were made just now, claimed already.
 pub trait Dispatch: Send + Sync + 'static {
-    /// Takes them. Does not wait: what there is no room for now is due again when its claim runs out, at the latest.
+    /// Returns how many more deliveries to an endpoint would be taken now.
+    fn room(&self, endpoint_id: Uuid) -> usize;
+
+    /// Takes them. Does not wait: what there is no room for after all is given back, and due again.
     fn fresh(&self, claimed: Vec<Claimed>);
+
+    /// Learns that these endpoints have something due that nobody has claimed. Does not wait.
+    fn due(&self, endpoint_ids: &HashSet<Uuid>);
+
+    /// Looks for what is due: something was made due by other means. Does not wait.
+    fn look(&self);
 }
 
 /// What the reader needs.
@@ -75,6 +88,7 @@ impl Reader {
         records: &[Record],
         learned: &Learned,
         listeners: &Listeners,
+        through: Position,
         now: Timestamp,
     ) -> Result<(Vec<Message>, Vec<Delivery>), StoreError> {
         let mut told = Vec::new();
@@ -91,8 +105,19 @@ impl Reader {
                 told.push((message, audience));
             }
         }
-        let known = self.known(asked.into_iter().collect(), learned).await?;
+        let asked: Vec<_> = asked.into_iter().collect();
         let nothing = Known::default();
+        let mut known = self.known(&asked, learned).await?;
+        let first = records.iter().map(|record| record.sequence).min().unwrap_or_default();
+        let is_ahead = records.iter().any(|record| Position::end_of(record.sequence) > through);
+        let is_undecided = |(message, audience): &(Message, &Audience)| {
+            let known = known.get(&(message.organization_id.clone(), message.conversation_id)).unwrap_or(&nothing);
+            audience.may_hear(message, known)
+        };
+        if is_ahead && told.iter().any(is_undecided) {
+            self.wait_for_others(first).await?;
+            known = self.known(&asked, learned).await?;
+        }
         let (mut messages, mut deliveries) = (Vec::with_capacity(told.len()), Vec::with_capacity(told.len()));
         for (message, audience) in told {
             let known = known.get(&(message.organization_id.clone(), message.conversation_id)).unwrap_or(&nothing);
@@ -105,21 +130,28 @@ impl Reader {
         Ok((messages, deliveries))
     }
 
+    /// Waits until what comes before a record is kept: another replica has read it, and it may say what a filter asks for. Not for
+    /// long, since that replica may be gone, and what it had may be on its way to this one.
+    async fn wait_for_others(&self, first: u64) -> Result<(), StoreError> {
+        let before = Position::end_of(first.saturating_sub(1));
+        let end = Instant::now() + LONGEST_WAIT;
+        while self.parts.store.position().await? < before && Instant::now() < end {
+            tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+        }
+        Ok(())
+    }
+
     /// Returns what is known of conversations: what was, and what the batch says.
-    async fn known(
-        &self,
-        conversations: Vec<(OrganizationId, ConversationId)>,
-        learned: &Learned,
-    ) -> Result<Learned, StoreError> {
+    async fn known(&self, conversations: &[(OrganizationId, ConversationId)], learned: &Learned) -> Result<Learned, StoreError> {
         if conversations.is_empty() {
             return Ok(Learned::new());
         }
-        let kept = self.parts.store.known(&conversations).await?;
+        let kept = self.parts.store.known(conversations).await?;
         let mut known: Learned =
             kept.into_iter().map(|(organization, conversation, known)| ((organization, conversation), known)).collect();
         for key in conversations {
-            if let Some(news) = learned.get(&key) {
-                known.entry(key).or_default().learn(news);
+            if let Some(news) = learned.get(key) {
+                known.entry(key.clone()).or_default().learn(news);
             }
         }
         Ok(known)
@@ -166,13 +198,17 @@ impl colloquy_log_client::Reader for Reader {
             Default::default()
         } else {
             let listeners = self.listeners().await?;
-            self.matched(records, &learned, &listeners, now).await?
+            self.matched(records, &learned, &listeners, through, now).await?
         };
         let known = learned.into_iter().map(|((organization, conversation), known)| (organization, conversation, known));
-        let batch = Batch { known: known.collect(), messages, deliveries };
+        let (unclaimed, due) = beyond_room(&deliveries, &*self.parts.dispatch);
+        let batch = Batch { known: known.collect(), messages, deliveries, unclaimed };
         let claimed = self.parts.store.apply(&batch, through, claimed_until).await?;
         if !claimed.is_empty() {
             self.parts.dispatch.fresh(claimed_of(batch, &claimed));
+        }
+        if !due.is_empty() {
+            self.parts.dispatch.due(&due);
         }
         Ok(())
     }
@@ -186,6 +222,24 @@ impl colloquy_log_client::Reader for Reader {
     fn unknown_events(&self) -> Option<&UnknownEvents> {
         Some(&self.parts.unknown_events)
     }
+}
+
+/// Returns the deliveries there is no room for, and their endpoints. Who claims more than it can hold keeps it from everybody until
+/// the claim runs out.
+pub(crate) fn beyond_room(deliveries: &[Delivery], dispatch: &dyn Dispatch) -> (HashSet<Uuid>, HashSet<Uuid>) {
+    let mut rooms: HashMap<Uuid, usize> = HashMap::new();
+    let (mut beyond, mut endpoints) = (HashSet::new(), HashSet::new());
+    for delivery in deliveries {
+        let room = rooms.entry(delivery.endpoint_id).or_insert_with(|| dispatch.room(delivery.endpoint_id));
+        match room.checked_sub(1) {
+            Some(left) => *room = left,
+            None => {
+                beyond.insert(delivery.delivery_id);
+                endpoints.insert(delivery.endpoint_id);
+            }
+        }
+    }
+    (beyond, endpoints)
 }
 
 /// Returns those deliveries of a batch that are claimed, in the batch's order.
@@ -218,13 +272,24 @@ mod tests {
     use crate::endpoint::{Endpoint, Filter};
     use crate::store::samples;
 
+    /// Has room for two deliveries to each endpoint, always.
     #[derive(Default)]
-    struct Told(Mutex<Vec<Claimed>>);
+    struct Told(Mutex<Vec<Claimed>>, Mutex<HashSet<Uuid>>);
 
     impl Dispatch for Told {
+        fn room(&self, _: Uuid) -> usize {
+            2
+        }
+
         fn fresh(&self, claimed: Vec<Claimed>) {
             self.0.lock().unwrap().extend(claimed);
         }
+
+        fn due(&self, endpoint_ids: &HashSet<Uuid>) {
+            self.1.lock().unwrap().extend(endpoint_ids);
+        }
+
+        fn look(&self) {}
     }
 
     impl Told {
@@ -323,6 +388,35 @@ mod tests {
         let ended = || Data::Ended(Ended::new(EndStatus::Completed));
         let told = fixture.apply(2, vec![(1, ended()), (2, ended()), (3, started("a")), (4, ended())]).await;
         assert_eq!(told, [to(1, "conversation.ended"), to(1, "conversation.started")]);
+    }
+
+    #[tokio::test]
+    async fn a_filter_waits_for_what_another_replica_is_still_keeping() {
+        let fixture = fixture().await;
+        let filter = Filter { agent_id: Some("a".to_owned()), ..Filter::default() };
+        fixture.store.create_endpoint(&Endpoint { filter, ..endpoint(1, "conversation.ended") }, 10).await.unwrap();
+        let later = [record(2, vec![(1, Data::Ended(Ended::new(EndStatus::Completed)))])];
+        let earlier = [record(1, vec![(1, started("a"))])];
+        // The later record was handed to one replica, the earlier one to another, which is slower.
+        let (first, second) =
+            tokio::join!(fixture.reader.apply(&later, Position::START), fixture.reader.apply(&earlier, Position::end_of(1)),);
+        first.unwrap();
+        second.unwrap();
+        assert_eq!(fixture.told.take(), [to(1, "conversation.ended")]);
+    }
+
+    #[tokio::test]
+    async fn what_there_is_no_room_for_is_due_at_once_to_anybody() {
+        let fixture = fixture().await;
+        let (narrow, wide) = (endpoint(1, "turn.*"), endpoint(2, "conversation.*"));
+        fixture.store.create_endpoint(&narrow, 10).await.unwrap();
+        fixture.store.create_endpoint(&wide, 10).await.unwrap();
+        let told = fixture.apply(1, vec![(1, started("a")), (1, turn()), (2, turn()), (3, turn()), (4, turn())]).await;
+        assert_eq!(told, [to(2, "conversation.started"), to(1, "turn.added"), to(1, "turn.added")]);
+        assert_eq!(std::mem::take(&mut *fixture.told.1.lock().unwrap()), HashSet::from([narrow.endpoint_id]));
+        let claimed = fixture.store.claim(&narrow, samples::at(0), samples::at(60_000), 10).await.unwrap();
+        assert_eq!(claimed.len(), 2);
+        assert_eq!(fixture.store.claim(&wide, samples::at(0), samples::at(60_000), 10).await.unwrap(), []);
     }
 
     #[tokio::test]

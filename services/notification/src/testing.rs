@@ -1,5 +1,6 @@
 //! The service's methods in this process, over a database of their own and a conversation-store that is made up.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,13 +18,15 @@ use colloquy_types::{KeyId, ManualClock, ScopeSet, Timestamp};
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic::{Request, Response, Status};
+use uuid::Uuid;
 
 use crate::deliveries::Deliveries;
 use crate::endpoints::Endpoints;
 use crate::grpc::Handler;
+use crate::reader::Dispatch;
 use crate::replay::Replays;
 use crate::secrets::SecretBox;
-use crate::store::{self, Store};
+use crate::store::{self, Claimed, Store};
 
 pub(crate) type Client = WebhookServiceClient<InterceptedService<Transport, As>>;
 
@@ -38,6 +41,24 @@ impl tonic::service::Interceptor for As {
     }
 }
 
+/// How often somebody was told to look for what is due.
+#[derive(Default)]
+pub(crate) struct Looked(pub(crate) AtomicU64);
+
+impl Dispatch for Looked {
+    fn room(&self, _: Uuid) -> usize {
+        0
+    }
+
+    fn fresh(&self, _: Vec<Claimed>) {}
+
+    fn due(&self, _: &HashSet<Uuid>) {}
+
+    fn look(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
 /// The service, and what tests look at.
 pub(crate) struct World {
     pub(crate) store: Arc<dyn Store>,
@@ -45,6 +66,7 @@ pub(crate) struct World {
     pub(crate) secrets: SecretBox,
     pub(crate) replays: Replays,
     pub(crate) conversations: Arc<Conversations>,
+    pub(crate) looked: Arc<Looked>,
     slot: LocalSlot,
     _folder: tempfile::TempDir,
 }
@@ -68,8 +90,9 @@ impl World {
         let views = LocalSlot::new();
         views.fill(Routes::new(ConversationServiceServer::from_arc(conversations.clone())).into_axum_router());
         let replays = Replays::new(store.clone(), endpoints.clone(), views.transport(), Arc::new(clock.clone()));
+        let looked = Arc::new(Looked::default());
         let handler = Handler {
-            deliveries: Deliveries::new(store.clone(), endpoints.clone(), Arc::new(clock.clone())),
+            deliveries: Deliveries::new(store.clone(), endpoints.clone(), looked.clone(), Arc::new(clock.clone())),
             endpoints,
             replays: replays.clone(),
             page_tokens: PageTokens::new(b"master"),
@@ -77,7 +100,7 @@ impl World {
         };
         let slot = LocalSlot::new();
         slot.fill(Routes::new(handler.into_server()).into_axum_router());
-        Self { store, clock, secrets, replays, conversations, slot, _folder: folder }
+        Self { store, clock, secrets, replays, conversations, looked, slot, _folder: folder }
     }
 
     pub(crate) fn client(&self, organization: &str, scopes: &str) -> Client {

@@ -17,10 +17,14 @@ use tokio_util::sync::CancellationToken;
 use super::ConnectionAge;
 use super::ending::{Closing, OfConnection};
 use super::opening::{Opened, Opening};
+use super::stalling::Stalling;
 use crate::tls::Tls;
 
 /// How long a peer may take to say which protocol it speaks, TLS included.
 const OPENING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a peer may take nothing of what it is sent. Nobody else would ever end a connection whose peer asked and does not read.
+const STALL_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What all connections of a listener have in common.
 pub(super) struct Serving {
@@ -56,7 +60,7 @@ where
     let opened = Opened::default();
     let closing = Closing::new(&serving.stop);
     let service = TowerToHyperService::new(OfConnection::new(serving.router.clone(), closing.clone()));
-    let stream = TokioIo::new(Opening::new(stream, opened.clone()));
+    let stream = TokioIo::new(Stalling::new(Opening::new(stream, opened.clone()), STALL_TIMEOUT));
     let mut connection = pin!(serving.http.serve_connection_with_upgrades(stream, service));
 
     let grace = tokio::select! {

@@ -29,6 +29,7 @@ macro_rules! control_store_suite {
     ($harness:ty) => {
         $crate::store::conformance::control_store_suite!(@cases $harness;
             what_signs_say_is_merged_whatever_comes_again,
+            only_the_source_a_conversation_came_through_says_where_it_is_steered,
             an_inferred_end_is_undone_by_a_later_sign_of_life_and_a_real_one_is_not,
             a_conversation_that_the_log_tells_of_later_keeps_what_was_learned,
             batches_of_any_size_are_kept_whole,
@@ -38,6 +39,7 @@ macro_rules! control_store_suite {
             an_idempotency_key_is_found_in_its_conversation_only,
             a_command_is_handed_out_once_and_only_when_the_log_has_it,
             commands_to_one_conversation_are_handed_out_in_their_order,
+            commands_of_organizations_that_have_their_share_are_left,
             a_claim_that_ran_out_is_no_claim,
             a_command_ends_once,
             own_agents_are_handed_the_commands_of_their_conversations,
@@ -156,7 +158,7 @@ fn lease(number: u128, expires_at: Timestamp) -> Lease {
 }
 
 async fn claim(store: &dyn ControlStore, now: i64, until: i64) -> Vec<Uuid> {
-    let claimed = store.claim(at(now), at(until), 10).await.unwrap();
+    let claimed = store.claim(at(now), at(until), &[], 10).await.unwrap();
     claimed.into_iter().map(|given| given.command.command_id).collect()
 }
 
@@ -180,6 +182,32 @@ pub(crate) async fn what_signs_say_is_merged_whatever_comes_again(harness: &impl
     apply(store, first).await;
     let known = conversation(store, 1).await;
     assert_eq!((known.ended, known.control_url), (true, None));
+}
+
+pub(crate) async fn only_the_source_a_conversation_came_through_says_where_it_is_steered(harness: &impl Harness) {
+    let store = harness.store();
+    let says = |source: u128, url: Option<&str>| {
+        let mut sign = running("acme", 1, Provider::Vapi);
+        sign.conversation.source_id = Some(SourceId(Uuid::from_u128(source)));
+        sign.conversation.control_url = url.map(str::to_owned);
+        sign
+    };
+    let steered = async || {
+        let known = conversation(store, 1).await;
+        (known.source_id.map(|id| id.0.as_u128()), known.control_url)
+    };
+    let (own, forged) = ("https://vapi.example/own", "https://attacker.example/forged");
+    // One batch, in the order in which the sources were heard.
+    store.apply(&[says(9, Some(own)), says(2, Some(forged))], Position::START).await.unwrap();
+    assert_eq!(steered().await, (Some(9), Some(own.to_owned())));
+    apply(store, says(2, Some(forged))).await;
+    assert_eq!(steered().await, (Some(9), Some(own.to_owned())));
+    // What the other says beside it does not cover what the own one says.
+    let later = "https://vapi.example/later";
+    store.apply(&[says(2, Some(forged)), says(9, Some(later))], Position::START).await.unwrap();
+    assert_eq!(steered().await, (Some(9), Some(later.to_owned())));
+    apply(store, says(9, None)).await;
+    assert_eq!(steered().await, (Some(9), Some(later.to_owned())));
 }
 
 pub(crate) async fn an_inferred_end_is_undone_by_a_later_sign_of_life_and_a_real_one_is_not(harness: &impl Harness) {
@@ -349,18 +377,29 @@ pub(crate) async fn commands_to_one_conversation_are_handed_out_in_their_order(h
     assert_eq!(claim(store, 90_000, 99_000).await, NONE);
 }
 
+pub(crate) async fn commands_of_organizations_that_have_their_share_are_left(harness: &impl Harness) {
+    let store = harness.store();
+    apply(store, running("acme", 1, Provider::Vapi)).await;
+    let given = give(store, 1, Action::End).await;
+    let but = |names: &[&str]| names.iter().map(|name| organization(name)).collect::<Vec<_>>();
+    let full = but(&["other", "acme"]);
+    assert_eq!(store.claim(at(0), at(100), &full, 10).await.unwrap(), []);
+    let [claimed] = store.claim(at(0), at(100), &but(&["other"]), 10).await.unwrap().try_into().unwrap();
+    assert_eq!(claimed.command.command_id, given.command_id);
+}
+
 pub(crate) async fn a_claim_that_ran_out_is_no_claim(harness: &impl Harness) {
     let store = harness.store();
     apply(store, running("acme", 1, Provider::Vapi)).await;
     give(store, 1, Action::Say("hello".to_owned())).await;
-    let [first] = store.claim(at(0), at(100), 10).await.unwrap().try_into().unwrap();
-    let [second] = store.claim(at(100), at(200), 10).await.unwrap().try_into().unwrap();
+    let [first] = store.claim(at(0), at(100), &[], 10).await.unwrap().try_into().unwrap();
+    let [second] = store.claim(at(100), at(200), &[], 10).await.unwrap().try_into().unwrap();
     assert_eq!((first.command.command_id, first.command.position), (second.command.command_id, Some(Position(77))));
     assert!(!store.start(&first.command).await.unwrap());
     store.unclaim(&first.command).await.unwrap();
     assert!(store.start(&second.command).await.unwrap());
     store.unclaim(&second.command).await.unwrap();
-    let [third] = store.claim(at(101), at(300), 10).await.unwrap().try_into().unwrap();
+    let [third] = store.claim(at(101), at(300), &[], 10).await.unwrap().try_into().unwrap();
     assert_eq!(third.command.attempts, 1);
 }
 

@@ -25,7 +25,7 @@ macro_rules! lease_columns {
 }
 
 /// Implements the store over a pool that reads and one that writes. `begin` begins a transaction that writes; `lock` and `skip`
-/// are what locks the rows that a query reads, where that is needed.
+/// are what locks the rows that a query reads, where that is needed; `elements` makes rows of the JSON array `$3`.
 macro_rules! implement {
     (
         $store:ident,
@@ -34,6 +34,7 @@ macro_rules! implement {
         begin: $begin:literal,
         lock: $lock:literal,
         skip: $skip:literal,
+        elements: $elements:literal,
         apply: $apply:path $(,)?
     ) => {
         fn conversation_of(row: &$row, from: usize) -> Result<Conversation, StoreError> {
@@ -341,7 +342,9 @@ macro_rules! implement {
 
             async fn apply(&self, signs: &[Sign], through: Position) -> Result<(), StoreError> {
                 let mut transaction = self.writer.begin_with($begin).await?;
-                $apply(&mut transaction, signs).await?;
+                for round in rounds(signs) {
+                    $apply(&mut transaction, &round).await?;
+                }
                 sqlx::query(
                     "insert into reader_positions (reader, position) values ($1, $2) \
                      on conflict (reader) do update set position = excluded.position \
@@ -473,7 +476,15 @@ macro_rules! implement {
                 rows.iter().map(|row| command_of(row, 0)).collect()
             }
 
-            async fn claim(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Given>, StoreError> {
+            async fn claim(
+                &self,
+                now: Timestamp,
+                until: Timestamp,
+                but: &[OrganizationId],
+                limit: u32,
+            ) -> Result<Vec<Given>, StoreError> {
+                let but: Vec<&str> = but.iter().map(OrganizationId::as_str).collect();
+                let but = serde_json::to_string(&but).map_err(|_| corrupt("an organization"))?;
                 let mut transaction = self.writer.begin_with($begin).await?;
                 let rows = sqlx::query(concat!(
                     "select ",
@@ -486,11 +497,14 @@ macro_rules! implement {
                      and not exists (select 1 from commands e \
                      where e.organization_id = m.organization_id and e.conversation_id = m.conversation_id \
                      and e.state = 'accepted' and e.number < m.number) \
-                     order by m.accepted_at limit $2",
+                     and m.organization_id not in (select value from ",
+                    $elements,
+                    ") order by m.accepted_at limit $2",
                     $skip
                 ))
                 .bind(now.as_millis())
                 .bind(i64::from(limit))
+                .bind(but)
                 .fetch_all(&mut *transaction)
                 .await?;
                 let mut claimed: Vec<Given> = rows.iter().map(given_of).collect::<Result<_, _>>()?;
@@ -706,14 +720,16 @@ macro_rules! implement {
 }
 
 /// What becomes of a conversation that is known when the log says more. What changes nothing is not written: most signs only say
-/// again that a conversation runs.
+/// again that a conversation runs. The first source is the conversation's, and it alone says where commands go.
 macro_rules! merge_signs {
     () => {
         " on conflict (organization_id, conversation_id) do update set \
-         source_id = coalesce(excluded.source_id, c.source_id), \
+         source_id = coalesce(c.source_id, excluded.source_id), \
          agent_id = coalesce(excluded.agent_id, c.agent_id), \
          channel = coalesce(excluded.channel, c.channel), \
-         control_url = case when c.ended or excluded.ended then null else coalesce(excluded.control_url, c.control_url) end, \
+         control_url = case when c.ended or excluded.ended then null \
+         when c.source_id is null or excluded.source_id = c.source_id then coalesce(excluded.control_url, c.control_url) \
+         else c.control_url end, \
          ended = (c.ended or excluded.ended), \
          inferred_end = case when excluded.inferred_end > c.inferred_end then excluded.inferred_end else c.inferred_end end, \
          alive = case when excluded.alive > c.alive then excluded.alive else c.alive end, \
@@ -721,10 +737,11 @@ macro_rules! merge_signs {
          where (excluded.ended and not c.ended) \
          or excluded.inferred_end > c.inferred_end \
          or (excluded.alive > c.alive and c.inferred_end > 0) \
-         or (excluded.source_id is not null and excluded.source_id is distinct from c.source_id) \
+         or (excluded.source_id is not null and c.source_id is null) \
          or (excluded.agent_id is not null and excluded.agent_id is distinct from c.agent_id) \
          or (excluded.channel is not null and excluded.channel is distinct from c.channel) \
-         or (excluded.control_url is not null and not c.ended and excluded.control_url is distinct from c.control_url)"
+         or (excluded.control_url is not null and not c.ended and (c.source_id is null or excluded.source_id = c.source_id) \
+         and excluded.control_url is distinct from c.control_url)"
     };
 }
 

@@ -73,7 +73,8 @@ pub trait ControlStore: Send + Sync + 'static {
     async fn position(&self) -> Result<Position, StoreError>;
 
     /// Adds what a batch says of conversations, and notes that everything up to `through` was applied; all of it or nothing.
-    /// `signs` come in the order of their keys, one a conversation.
+    /// `signs` come in the order of their keys, one a conversation and source. Who can deliver through another source than the one a
+    /// conversation came through first cannot say where it is steered: that would hand them what people say in it.
     async fn apply(&self, signs: &[Sign], through: Position) -> Result<(), StoreError>;
 
     /// Notes a record that could not be applied; once.
@@ -114,8 +115,9 @@ pub trait ControlStore: Send + Sync + 'static {
     ) -> Result<Vec<Command>, StoreError>;
 
     /// Hands out commands for vendors that nobody has, until `until`: of each conversation only the first that is to be carried
-    /// out, and only once the log has it.
-    async fn claim(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Given>, StoreError>;
+    /// out, and only once the log has it; none of the organizations in `but`.
+    async fn claim(&self, now: Timestamp, until: Timestamp, but: &[OrganizationId], limit: u32)
+    -> Result<Vec<Given>, StoreError>;
 
     /// Notes that a claimed command is being carried out now. `false` when somebody else has it, or it has ended.
     async fn start(&self, command: &Command) -> Result<bool, StoreError>;
@@ -163,6 +165,24 @@ pub trait ControlStore: Send + Sync + 'static {
     /// Forgets conversations that ended and did not change since `before`, with their commands; those with something left to
     /// do stay. Returns how many.
     async fn prune(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
+}
+
+/// Parts `signs`, which are in the order of their keys, so that no conversation comes twice in a part: one statement changes a row
+/// once. Of each conversation, earlier signs come in earlier parts.
+fn rounds(signs: &[Sign]) -> Vec<Vec<&Sign>> {
+    let mut rounds: Vec<Vec<&Sign>> = Vec::new();
+    let is_same = |one: &Conversation, next: &Conversation| {
+        one.conversation_id == next.conversation_id && one.organization_id == next.organization_id
+    };
+    for of_one in signs.chunk_by(|one, next| is_same(&one.conversation, &next.conversation)) {
+        for (round, sign) in of_one.iter().enumerate() {
+            if rounds.len() == round {
+                rounds.push(Vec::with_capacity(if round == 0 { signs.len() } else { 1 }));
+            }
+            rounds[round].push(sign);
+        }
+    }
+    rounds
 }
 
 /// Positions and numbers fit: sequences have 48 bits.

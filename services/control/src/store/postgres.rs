@@ -9,7 +9,7 @@ use sqlx::{PgConnection, Row as _};
 use uuid::Uuid;
 
 use super::engine::{command_columns, conversation_columns, implement, lease_columns, merge_signs};
-use super::{ControlStore, Decide, Given, Key, READER, SetAside, corrupt, to_bigint};
+use super::{ControlStore, Decide, Given, Key, READER, SetAside, corrupt, rounds, to_bigint};
 use crate::command::{Command, Parts, State};
 use crate::conversation::{Conversation, Sign};
 use crate::lease::Lease;
@@ -33,13 +33,11 @@ implement!(
     begin: "begin",
     lock: " for update",
     skip: " for update of m skip locked",
+    elements: "jsonb_array_elements_text(cast($3 as jsonb))",
     apply: merge,
 );
 
-async fn merge(connection: &mut PgConnection, signs: &[Sign]) -> Result<(), StoreError> {
-    if signs.is_empty() {
-        return Ok(());
-    }
+async fn merge(connection: &mut PgConnection, signs: &[&Sign]) -> Result<(), StoreError> {
     let said: Vec<&Conversation> = signs.iter().map(|sign| &sign.conversation).collect();
     // Rows come in the key's order, so two writers lock them in one order and cannot wait for each other.
     sqlx::query(concat!(

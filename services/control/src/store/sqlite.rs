@@ -11,7 +11,7 @@ use sqlx::{Row as _, SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
 use super::engine::{command_columns, conversation_columns, implement, lease_columns, merge_signs};
-use super::{ControlStore, Decide, Given, Key, READER, SetAside, corrupt, to_bigint};
+use super::{ControlStore, Decide, Given, Key, READER, SetAside, corrupt, rounds, to_bigint};
 use crate::command::{Command, Parts, State};
 use crate::conversation::{Conversation, Sign};
 use crate::lease::Lease;
@@ -36,6 +36,7 @@ implement!(
     begin: "begin immediate",
     lock: "",
     skip: "",
+    elements: "json_each($3)",
     apply: merge,
 );
 
@@ -57,7 +58,7 @@ fn merging(rows: usize) -> String {
     )
 }
 
-async fn merge(connection: &mut SqliteConnection, signs: &[Sign]) -> Result<(), StoreError> {
+async fn merge(connection: &mut SqliteConnection, signs: &[&Sign]) -> Result<(), StoreError> {
     let mut rest = signs;
     while !rest.is_empty() {
         let power = rest.len().min(LARGEST_CHUNK).ilog2();

@@ -8,6 +8,7 @@ use colloquy_storage::StoreError;
 use colloquy_types::Clock;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 
 use crate::command::{Outcome, Reason};
 use crate::control::Control;
@@ -75,12 +76,17 @@ pub async fn sweep(control: &Control) -> Result<(), Problem> {
     ended.extend(end_unanswered(control).await.map_err(|error| error.describe())?);
     let before = control.clock.now().saturating_add_millis(-TELL_MILLIS);
     ended.extend(control.store.unannounced(before, AT_ONCE).await.map_err(|error| error.describe())?);
-    // Last, since it may wait for the log: what ended has ended already. One after the other and no further after a failure, for
-    // they all go to the one log.
+    // Last, since it may wait for the log: what ended has ended already. One after the other and no further once the log is away,
+    // for they all go to the one log. What cannot be told of one conversation holds up no other.
+    let mut first_failure = Ok(());
     for (organization_id, conversation_id) in ended {
-        control.announcer.announce(&organization_id, conversation_id).await?;
+        match control.announcer.announce(&organization_id, conversation_id).await {
+            Ok(()) => {}
+            Err(problem) if matches!(problem.code, Code::Unavailable | Code::DeadlineExceeded) => return Err(problem),
+            Err(problem) => first_failure = first_failure.and(Err(problem)),
+        }
     }
-    Ok(())
+    first_failure
 }
 
 /// Frees conversations; returns which.

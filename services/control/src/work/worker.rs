@@ -17,6 +17,7 @@ use crate::command::{Outcome, Reason, may_be_repeated};
 use crate::control::Control;
 use crate::ending::outcome_after_the_end;
 use crate::error::Error;
+use crate::share::Shares;
 use crate::store::Given;
 use crate::timing::Timing;
 use crate::vendor::{Action, Failure, Target, Vendor};
@@ -24,7 +25,12 @@ use crate::vendor::{Action, Failure, Target, Vendor};
 /// How long a claim lasts: longer than anything below takes together.
 const CLAIM_MILLIS: i64 = 60_000;
 /// How many commands one replica carries out at the same time.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 128;
+/// From how many of one organization on its others wait: commands to a vendor that does not answer take their time, and must not
+/// keep those of everybody else from being carried out.
+const OF_ONE: usize = 32;
+/// How many are claimed together, and so by how much that is exceeded at most.
+const TOGETHER: usize = 16;
 /// How long what became of a command is tried to be kept.
 const INSIST: Duration = Duration::from_secs(15);
 /// How long commands that are being carried out are waited for when the process stops.
@@ -39,17 +45,24 @@ const LONGEST_DETAIL: usize = 500;
 pub async fn run(control: Arc<Control>, stop: CancellationToken) -> anyhow::Result<()> {
     let mut bell = control.bell.listen();
     let mut running = JoinSet::new();
+    let shares = Shares::of(OF_ONE);
     let mut failing = false;
     while !stop.is_cancelled() {
-        let room = AT_ONCE - running.len();
-        match claim(&control, room).await {
+        let room = TOGETHER.min(AT_ONCE - running.len());
+        let mut is_more = false;
+        match claim(&control, &shares, room).await {
             Ok(claimed) => {
+                is_more = room > 0 && claimed.len() == room;
                 if std::mem::take(&mut failing) {
                     tracing::info!("commands can be claimed again");
                 }
                 for given in claimed {
                     let control = Arc::clone(&control);
-                    running.spawn(async move { carry_out(&control, given).await });
+                    let share = shares.take_anyway(&given.command.organization_id);
+                    running.spawn(async move {
+                        let _share = share;
+                        carry_out(&control, given).await;
+                    });
                 }
             }
             Err(error) => {
@@ -58,6 +71,9 @@ pub async fn run(control: Arc<Control>, stop: CancellationToken) -> anyhow::Resu
                 }
                 tokio::time::sleep(control.timing.first_wait).await;
             }
+        }
+        if is_more {
+            continue;
         }
         tokio::select! {
             () = stop.cancelled() => {}
@@ -72,12 +88,13 @@ pub async fn run(control: Arc<Control>, stop: CancellationToken) -> anyhow::Resu
     Ok(())
 }
 
-async fn claim(control: &Control, room: usize) -> Result<Vec<Given>, StoreError> {
+async fn claim(control: &Control, shares: &Shares, room: usize) -> Result<Vec<Given>, StoreError> {
     if room == 0 {
         return Ok(Vec::new());
     }
     let now = control.clock.now();
-    control.store.claim(now, now.saturating_add_millis(CLAIM_MILLIS), u32::try_from(room).unwrap_or(u32::MAX)).await
+    let (until, limit) = (now.saturating_add_millis(CLAIM_MILLIS), u32::try_from(room).unwrap_or(u32::MAX));
+    control.store.claim(now, until, &shares.used_up(), limit).await
 }
 
 /// Carries out one command, and tells what became of it.

@@ -3,13 +3,14 @@
 use std::sync::atomic::Ordering;
 
 use colloquy_control::vendor::{Action, Failure};
+use colloquy_events::{Data, Facts};
 use colloquy_proto::control::v1 as pb;
 use colloquy_proto::conversation::v1 as conversation;
-use colloquy_types::{ConversationId, Position, Provider};
+use colloquy_types::{ConversationId, OrganizationId, Position, Provider};
 use futures::future::join_all;
 use tonic::Code;
 
-use crate::harness::{World, acme, command, on_both_engines, refused, say, with};
+use crate::harness::{World, acme, command, eventually, on_both_engines, refused, say, with};
 use crate::vendor::Behaviour;
 
 on_both_engines!(
@@ -17,6 +18,7 @@ on_both_engines!(
     the_same_key_is_the_same_command_however_often_and_at_once,
     a_key_names_its_command_for_a_day,
     what_the_vendor_says_becomes_the_reason,
+    a_vendor_that_does_not_answer_one_tenant_keeps_no_other_waiting,
     a_vendor_that_cannot_be_reached_is_tried_again,
     what_may_be_done_twice_is_repeated_when_nobody_knows,
     an_end_whose_answer_got_lost_is_applied_when_the_conversation_is_over,
@@ -72,8 +74,9 @@ async fn every_command_reaches_the_vendor_in_order_and_both_its_events_the_log(w
 async fn the_same_key_is_the_same_command_however_often_and_at_once(world: World) {
     let name = world.conversation(Provider::Vapi, "call_1").await;
     let take = pb::SendCommandRequest { idempotency_key: "take".to_owned(), ..command(&name, "take_over") };
-    let first = world.client().send_command(take.clone()).await.unwrap().into_inner();
-    let again = world.client().send_command(take).await.unwrap().into_inner();
+    let mut client = world.client();
+    let first = client.send_command(take.clone()).await.unwrap().into_inner();
+    let again = client.send_command(take).await.unwrap().into_inner();
     assert_eq!((&again.lease, again.position), (&first.lease, first.position));
     let lease = first.lease.unwrap();
     let request = pb::SendCommandRequest { idempotency_key: "key".to_owned(), ..with(&lease, say(&name, "hello")) };
@@ -99,14 +102,16 @@ async fn the_same_key_is_the_same_command_however_often_and_at_once(world: World
 async fn a_key_names_its_command_for_a_day(world: World) {
     let name = world.conversation(Provider::Vapi, "call_1").await;
     let take = pb::SendCommandRequest { idempotency_key: "key".to_owned(), ..command(&name, "take_over") };
-    let first = world.client().send_command(take.clone()).await.unwrap().into_inner();
+    let mut client = world.client();
+    let first = client.send_command(take.clone()).await.unwrap().into_inner();
     world.until_states(&name, &["take_over applied"]).await;
     world.clock.advance_millis(24 * 60 * 60 * 1_000 - 1);
-    let again = world.client().send_command(take.clone()).await.unwrap().into_inner();
+    let again = client.send_command(take.clone()).await.unwrap().into_inner();
+    assert_eq!(again.lease, None, "it ran out, whether that was noticed or not");
     assert_eq!(again.command.unwrap().command_id, first.command.unwrap().command_id);
     world.until_states(&name, &["take_over applied", "release applied"]).await;
     world.clock.advance_millis(1);
-    let next = world.client().send_command(take).await.unwrap().into_inner();
+    let next = client.send_command(take).await.unwrap().into_inner();
     assert!(next.lease.is_some() && next.position > again.position);
 }
 
@@ -130,6 +135,31 @@ async fn what_the_vendor_says_becomes_the_reason(world: World) {
     assert_eq!(commands[1].detail.as_deref(), Some("no such tool"));
     assert_eq!(world.vapi.performed().len(), 4);
     world.until_last_told(&name, "rejected say: outcome_unknown").await;
+}
+
+async fn a_vendor_that_does_not_answer_one_tenant_keeps_no_other_waiting(world: World) {
+    const CALLS: usize = 140;
+    world.vapi.be_silent_for("dead_");
+    for number in 0..CALLS {
+        world.happened(Provider::Vapi, &format!("dead_{number}"), Data::Started(Facts::default()));
+    }
+    let other: OrganizationId = "other".parse().unwrap();
+    world.happened_to(other, Provider::Vapi, "alive", Data::Started(Facts::default()));
+    let mut theirs = world.client_of("other", "conversations:read,conversations:write");
+    let alive = pb::GetControlRequest { conversation_id: "vapi:alive".to_owned() };
+    eventually("the log was read", async || theirs.get_control(alive.clone()).await.is_ok()).await;
+    let mut client = world.client();
+    for number in 0..CALLS {
+        client.send_command(command(&format!("vapi:dead_{number}"), "take_over")).await.unwrap();
+    }
+    theirs.send_command(command("vapi:alive", "take_over")).await.unwrap();
+    eventually("the other tenant's command is carried out", async || {
+        let told = theirs.get_control(alive.clone()).await.unwrap().into_inner();
+        told.commands[0].state == "applied"
+    })
+    .await;
+    let tried = world.vapi.performed().len() - 1;
+    assert!((32..48).contains(&tried), "{tried} commands to the vendor that does not answer");
 }
 
 async fn a_vendor_that_cannot_be_reached_is_tried_again(world: World) {

@@ -5,7 +5,7 @@ use colloquy_proto::control::v1 as pb;
 use colloquy_types::Provider;
 use tonic::Code;
 
-use crate::harness::{World, command, eventually, on_both_engines, refused, say, with};
+use crate::harness::{World, command, eventually, key, on_both_engines, refused, say, with};
 use crate::vendor::Behaviour;
 
 on_both_engines!(
@@ -16,6 +16,7 @@ on_both_engines!(
     a_command_to_a_conversation_that_ended_meanwhile_is_rejected,
     what_became_of_a_command_is_told_once_the_log_is_back,
     a_lease_runs_out_also_while_the_service_is_down,
+    what_the_log_does_not_take_of_one_conversation_holds_up_no_other,
     a_process_that_is_stopped_ends,
 );
 
@@ -23,7 +24,8 @@ async fn a_command_that_the_log_did_not_take_is_told_and_carried_out_later(mut w
     let name = world.conversation(Provider::Vapi, "call_1").await;
     world.log.set_down(true);
     let request = pb::SendCommandRequest { idempotency_key: "key".to_owned(), ..command(&name, "take_over") };
-    let (code, reason, problem) = refused(world.client(), request.clone()).await;
+    let somebody = key("acme", "conversations:write");
+    let (code, reason, problem) = refused(world.client_as(somebody.clone()), request.clone()).await;
     assert_eq!((code, reason.as_str()), (Code::Unavailable, "COMMAND_NOT_ANNOUNCED"));
     assert!(problem.retry_after.is_some());
     world.until_states(&name, &["take_over accepted"]).await;
@@ -33,7 +35,7 @@ async fn a_command_that_the_log_did_not_take_is_told_and_carried_out_later(mut w
     world.start().await;
     world.clock.advance_millis(2_000);
     world.until_states(&name, &["take_over applied"]).await;
-    let answer = world.client().send_command(request).await.unwrap().into_inner();
+    let answer = world.client_as(somebody).send_command(request).await.unwrap().into_inner();
     assert!(answer.position > 0 && answer.lease.is_some());
     let holder = answer.lease.unwrap().holder;
     world.until_told(&name, &["accepted take_over", &format!("taken {holder}"), "applied take_over"]).await;
@@ -114,6 +116,27 @@ async fn a_lease_runs_out_also_while_the_service_is_down(mut world: World) {
     world.clock.advance_millis(3_600_000);
     world.start().await;
     world.until_states(&name, &["take_over applied", "release applied"]).await;
+}
+
+async fn what_the_log_does_not_take_of_one_conversation_holds_up_no_other(mut world: World) {
+    let calls = ["call_1", "call_2", "call_3", "call_4"];
+    for call in calls {
+        world.conversation(Provider::Vapi, call).await;
+    }
+    world.log.set_down(true);
+    for call in calls {
+        refused(world.client(), command(&format!("vapi:{call}"), "take_over")).await;
+    }
+    world.crash().await;
+    for call in &calls[..3] {
+        world.log.refuse(call);
+    }
+    world.log.set_down(false);
+    world.start().await;
+    world.clock.advance_millis(2_000);
+    world.until_states("vapi:call_4", &["take_over applied"]).await;
+    world.until_states("vapi:call_1", &["take_over accepted"]).await;
+    assert_eq!(world.vapi.performed(), [Action::TakeOver]);
 }
 
 async fn a_process_that_is_stopped_ends(mut world: World) {

@@ -192,9 +192,13 @@ impl World {
 
     /// Has the log tell of something in a conversation of acme.
     pub(crate) fn happened(&self, provider: Provider, external_id: &str, data: Data) {
+        self.happened_to(acme(), provider, external_id, data);
+    }
+
+    /// Has the log tell of something in a conversation of an organization.
+    pub(crate) fn happened_to(&self, organization_id: OrganizationId, provider: Provider, external_id: &str, data: Data) {
         let number = self.events.fetch_add(1, Ordering::SeqCst).to_string();
-        let acme = acme();
-        let conversation_id = ConversationId::derive(&acme, provider, external_id);
+        let conversation_id = ConversationId::derive(&organization_id, provider, external_id);
         let event = Event {
             event_id: EventId::derive(conversation_id, &["test", &number]),
             conversation_id,
@@ -205,8 +209,8 @@ impl World {
             data,
         };
         self.log.append_record(Record {
-            record_id: RecordId::derive(&acme, [event.event_id]),
-            organization_id: acme,
+            record_id: RecordId::derive(&organization_id, [event.event_id]),
+            organization_id,
             source_id: Some(SourceId(uuid::Uuid::from_u128(1))),
             received_at: Timestamp::from_millis(NOW).unwrap(),
             events: vec![event],

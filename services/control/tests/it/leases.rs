@@ -19,6 +19,7 @@ on_both_engines!(
     a_released_conversation_is_free,
     the_lease_of_an_ended_conversation_ends_without_a_word_to_the_vendor,
     nobody_is_told_the_id_of_a_lease,
+    an_idempotency_key_makes_nobody_a_holder,
     a_provider_that_cannot_silence_its_agent_has_leases_all_the_same,
 );
 
@@ -106,10 +107,11 @@ async fn a_holder_hands_over_and_the_old_lease_is_worth_nothing(world: World) {
         idempotency_key: "hand over".to_owned(),
         ..with(&lease, command(&name, "take_over"))
     };
-    let next = world.client().send_command(request.clone()).await.unwrap().into_inner().lease.unwrap();
+    let mut client = world.client();
+    let next = client.send_command(request.clone()).await.unwrap().into_inner().lease.unwrap();
     assert_eq!(next.holder, "Grace");
     assert_ne!(next.lease_id, lease.lease_id);
-    let again = world.client().send_command(request).await.unwrap().into_inner().lease.unwrap();
+    let again = client.send_command(request).await.unwrap().into_inner().lease.unwrap();
     assert_eq!(again, next);
     let (_, reason, problem) = refused(world.client(), with(&lease, say(&name, "hello"))).await;
     assert_eq!(reason, "LEASE_LOST");
@@ -182,6 +184,25 @@ async fn nobody_is_told_the_id_of_a_lease(world: World) {
     assert_eq!(lease.holder, identity.key_id.to_string());
     let told = world.control(&name).await.lease.unwrap();
     assert_eq!(told, pb::Lease { lease_id: String::new(), ..lease });
+}
+
+async fn an_idempotency_key_makes_nobody_a_holder(world: World) {
+    let name = world.conversation(Provider::Vapi, "call_1").await;
+    // Two keys, and people who thought of the same idempotency key.
+    let (mut one, two) = (world.client(), world.client());
+    let take = pb::SendCommandRequest { idempotency_key: "take".to_owned(), ..command(&name, "take_over") };
+    one.send_command(take.clone()).await.unwrap();
+    let (code, reason, _) = refused(two, take).await;
+    assert_eq!((code, reason.as_str()), (Code::AlreadyExists, "IDEMPOTENCY_KEY_REUSED"));
+    let name = world.conversation(Provider::Vapi, "call_2").await;
+    let (mut one, mut two) = (world.client(), world.client());
+    let named =
+        pb::SendCommandRequest { idempotency_key: "take".to_owned(), holder: "Ada".to_owned(), ..command(&name, "take_over") };
+    let first = one.send_command(named.clone()).await.unwrap().into_inner();
+    let other = two.send_command(named.clone()).await.unwrap().into_inner();
+    assert_eq!(other.command.unwrap().command_id, first.command.unwrap().command_id);
+    assert_eq!(other.lease, None, "who holds it knows the lease, and nobody else");
+    assert_eq!(one.send_command(named).await.unwrap().into_inner().lease, first.lease);
 }
 
 async fn a_provider_that_cannot_silence_its_agent_has_leases_all_the_same(world: World) {

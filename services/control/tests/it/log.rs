@@ -1,7 +1,8 @@
 //! A log in memory: keeps every event once, hands out every record after the position asked for, and those that come later.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use colloquy_events::{Event, Record};
 use colloquy_proto::log::v1 as pb;
@@ -17,16 +18,22 @@ use tonic::{Request, Response, Status, Streaming};
 pub(crate) struct Log {
     records: watch::Sender<Vec<pb::Record>>,
     down: Arc<AtomicBool>,
+    refused: Arc<Mutex<HashSet<String>>>,
 }
 
 impl Log {
     pub(crate) fn new() -> Self {
-        Self { records: watch::Sender::new(Vec::new()), down: Arc::default() }
+        Self { records: watch::Sender::new(Vec::new()), down: Arc::default(), refused: Arc::default() }
     }
 
     /// Takes nothing any more, or takes again.
     pub(crate) fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// Takes nothing of this conversation any more.
+    pub(crate) fn refuse(&self, external_id: &str) {
+        self.refused.lock().unwrap().insert(external_id.to_owned());
     }
 
     /// Appends a record, without the events that are there.
@@ -82,7 +89,10 @@ impl EventLogService for Log {
         if self.down.load(Ordering::SeqCst) {
             return Err(Status::internal("the log is broken"));
         }
-        let [record] = request.into_inner().records.try_into().unwrap();
+        let [record] = <[pb::Record; 1]>::try_from(request.into_inner().records).unwrap();
+        if record.events.iter().any(|event| self.refused.lock().unwrap().contains(&event.external_id)) {
+            return Err(Status::invalid_argument("the log does not take this"));
+        }
         Ok(Response::new(self.append_record(Record::try_from(record).unwrap())))
     }
 

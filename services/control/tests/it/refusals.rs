@@ -14,6 +14,7 @@ on_both_engines!(
     a_conversation_that_was_only_believed_to_have_ended_can_be_steered_once_it_speaks,
     another_tenants_conversation_does_not_exist,
     scopes_are_needed,
+    what_was_said_is_shown_to_who_may_read_transcripts,
     every_bad_field_is_named,
 );
 
@@ -117,4 +118,15 @@ async fn every_bad_field_is_named(world: World) {
     let mut fields: Vec<&str> = problem.fields.iter().map(|bad| bad.field.as_str()).collect();
     fields.sort_unstable();
     assert_eq!(fields, ["conversation_id", "destination", "lease_id", "lease_seconds", "text"]);
+}
+
+async fn what_was_said_is_shown_to_who_may_read_transcripts(world: World) {
+    let name = world.conversation(Provider::Vapi, "call_1").await;
+    let lease = world.take_over(&name).await;
+    world.client().send_command(with(&lease, say(&name, "hello"))).await.unwrap();
+    for (scopes, expected) in [("conversations:read", None), ("conversations:read,transcripts:read", Some("hello"))] {
+        let request = pb::GetControlRequest { conversation_id: name.clone() };
+        let told = world.client_of("acme", scopes).get_control(request).await.unwrap().into_inner();
+        assert_eq!(told.commands[0].text.as_deref(), expected, "{scopes}");
+    }
 }

@@ -23,16 +23,22 @@ pub(crate) struct FakeVendor {
     capabilities: Vec<CommandKind>,
     next: Arc<Mutex<VecDeque<Behaviour>>>,
     performed: Arc<Mutex<Vec<(String, Action)>>>,
+    silent: Arc<Mutex<Option<String>>>,
 }
 
 impl FakeVendor {
     pub(crate) fn able_to(capabilities: &[CommandKind]) -> Self {
-        Self { capabilities: capabilities.to_vec(), next: Arc::default(), performed: Arc::default() }
+        Self { capabilities: capabilities.to_vec(), next: Arc::default(), performed: Arc::default(), silent: Arc::default() }
     }
 
     /// Does this at the next call; without it does as it is asked.
     pub(crate) fn next(&self, behaviour: Behaviour) {
         self.next.lock().unwrap().push_back(behaviour);
+    }
+
+    /// Never answers for conversations whose id begins so.
+    pub(crate) fn be_silent_for(&self, prefix: &str) {
+        *self.silent.lock().unwrap() = Some(prefix.to_owned());
     }
 
     /// Returns what it was asked to do, in order.
@@ -58,6 +64,10 @@ impl Vendor for FakeVendor {
 
     async fn perform(&self, target: &Target, action: &Action) -> Result<(), Failure> {
         self.performed.lock().unwrap().push((target.external_id.clone(), action.clone()));
+        let is_silent = self.silent.lock().unwrap().as_ref().is_some_and(|prefix| target.external_id.starts_with(prefix));
+        if is_silent {
+            std::future::pending::<()>().await;
+        }
         let behaviour = self.next.lock().unwrap().pop_front();
         match behaviour {
             None => Ok(()),

@@ -4,6 +4,7 @@
 //! begins. So nothing lies between, and what is in both is sent once, since positions ascend.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use colloquy_events::Event;
@@ -11,14 +12,14 @@ use colloquy_proto::log::v1 as pb;
 use colloquy_types::{ConversationId, Position};
 use http::StatusCode;
 use http::header::RETRY_AFTER;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit};
 use tokio::time::Instant;
 use tonic::{Code, Request, Status, Streaming};
 
 use super::Live;
 use super::frame::Frames;
 use super::mailbox::Closing;
-use super::session::{Gone, Listener, Sending};
+use super::session::{Gone, Listener, Wire};
 use crate::problem::Refusal;
 
 /// How long a client may wait until it is its turn.
@@ -47,7 +48,8 @@ pub(super) struct CatchUp {
     failures: u32,
     /// Conversations that are wanted, or not.
     wanted: HashMap<ConversationId, bool>,
-    _turn: OwnedSemaphorePermit,
+    /// The key's own, and one of everybody's.
+    _turns: [OwnedSemaphorePermit; 2],
 }
 
 impl CatchUp {
@@ -60,8 +62,11 @@ impl CatchUp {
             let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "OVERLOADED", "too many streams catch up at once");
             refusal.with(RETRY_AFTER, "2")
         };
-        let turn = tokio::time::timeout(PATIENCE, live.catch_ups.clone().acquire_owned()).await;
-        let turn = turn.map_err(|_| busy())?.map_err(|_| busy())?;
+        let turns = async {
+            let of_key = Arc::clone(&listener.seat.key.catch_ups).acquire_owned().await?;
+            Ok::<_, AcquireError>([of_key, Arc::clone(&live.catch_ups).acquire_owned().await?])
+        };
+        let turns = tokio::time::timeout(PATIENCE, turns).await.map_err(|_| busy())?.map_err(|_| busy())?;
         let near = live.hub.position().is_none_or(|end| after.sequence() <= end.sequence().saturating_add(BEYOND_BY));
         let patient_until = Instant::now() + if near { BEYOND_FOR } else { Duration::ZERO };
         let told = loop {
@@ -75,23 +80,25 @@ impl CatchUp {
             }
         };
         let until = Instant::now() + AT_MOST;
-        Ok(Self { told, read_through: after, until, failures: 0, wanted: HashMap::new(), _turn: turn })
+        Ok(Self { told, read_through: after, until, failures: 0, wanted: HashMap::new(), _turns: turns })
     }
 
     /// Sends what was missed; then the listener's mailbox has what happens from here on. Returns up to where everything was sent.
-    pub(super) async fn run<S: Sending>(
+    pub(super) async fn run<W: Wire>(
         mut self: Box<Self>,
         live: &Live,
         listener: &mut Listener,
-        wire: &mut S,
+        wire: &mut W,
+        beat_every: Duration,
     ) -> Result<Position, Gone> {
+        let mut beat = Beat { every: beat_every, next: Instant::now() + beat_every };
         let mut sent = self.read_through;
         let mut begins_at = None;
         loop {
             if begins_at.is_none() && (self.is_near(live) || self.failures > 0) {
                 begins_at = listener.subscribe(live);
             }
-            self.send_to_the_end(live, listener, wire, &mut sent).await?;
+            self.send_to_the_end(live, listener, wire, &mut beat, &mut sent).await?;
             if begins_at.is_none() {
                 begins_at = listener.subscribe(live);
             }
@@ -111,17 +118,24 @@ impl CatchUp {
     }
 
     /// Sends everything up to the end of the log, as it is when the reading began.
-    async fn send_to_the_end<S: Sending>(
+    async fn send_to_the_end<W: Wire>(
         &mut self,
         live: &Live,
         listener: &Listener,
-        wire: &mut S,
+        wire: &mut W,
+        beat: &mut Beat,
         sent: &mut Position,
     ) -> Result<(), Gone> {
         loop {
             let told = tokio::select! {
                 told = self.told.message() => told,
-                closing = listener.seat.mailbox.closed() => return Err(Gone::Closing(closing)),
+                gone = wire.listen() => return Err(gone),
+                // Much may be read of which nothing is sent.
+                () = tokio::time::sleep_until(beat.next) => {
+                    beat.next = Instant::now() + beat.every;
+                    wire.beat().await?;
+                    continue;
+                }
                 () = tokio::time::sleep_until(self.until) => return Err(Gone::Closing(Closing::TryAgainLater)),
             };
             let told = match told {
@@ -145,7 +159,9 @@ impl CatchUp {
                 && position > *sent
                 && let Some(frame) = Frames::new(position, event).get(listener.with_words)
             {
-                wire.send(frame).await?;
+                // Who reads slowly must not take others' turn for ever.
+                let sending = tokio::time::timeout_at(self.until, wire.send(frame));
+                sending.await.unwrap_or(Err(Gone::Closing(Closing::TryAgainLater)))?;
                 *sent = position;
             }
             self.read_through = self.read_through.max(position);
@@ -173,10 +189,7 @@ impl CatchUp {
             if self.failures > MAX_FAILURES || Instant::now() >= self.until {
                 return Err(Gone::Closing(Closing::TryAgainLater));
             }
-            tokio::select! {
-                () = tokio::time::sleep(AGAIN_AFTER * (1 + self.failures)) => {}
-                closing = listener.seat.mailbox.closed() => return Err(Gone::Closing(closing)),
-            }
+            tokio::time::sleep(AGAIN_AFTER * (1 + self.failures)).await;
             match tail(live, listener, self.read_through).await {
                 Ok(told) => {
                     self.told = told;
@@ -186,6 +199,12 @@ impl CatchUp {
             }
         }
     }
+}
+
+/// When the client is shown next that somebody is there.
+struct Beat {
+    every: Duration,
+    next: Instant,
 }
 
 /// Asks for everything after a position, up to the present end of the log.

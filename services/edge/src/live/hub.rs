@@ -160,8 +160,9 @@ impl Hub {
         let Some(organization) = index.organizations.get_mut(topic.organization_id.as_str()) else { return };
         let facts = organization.memory.get(conversation_id);
         let of_conversation = organization.conversations.get(&conversation_id).into_iter().flatten();
+        let metrics = Kinds::of(METRICS);
         let wants =
-            |subscriber: &&Arc<Subscriber>| subscriber.kinds.contains(METRICS) && subscriber.narrowing.wants(facts) == Some(true);
+            |subscriber: &&Arc<Subscriber>| subscriber.kinds.have(metrics) && subscriber.narrowing.wants(facts) == Some(true);
         for subscriber in of_conversation.chain(&organization.everything).filter(wants) {
             subscriber.mailbox.push(frame, false);
         }
@@ -228,8 +229,8 @@ impl Index {
                 subscriber.mailbox.push(frame, false);
             }
         }
-        let kind = frames.data().kind();
-        for subscriber in organization.everything.iter().filter(|subscriber| subscriber.kinds.contains(kind)) {
+        let kind = Kinds::of(frames.data().kind());
+        for subscriber in organization.everything.iter().filter(|subscriber| subscriber.kinds.have(kind)) {
             let wants = match subscriber.narrowing.is_none() {
                 true => Some(true),
                 false => subscriber.narrowing.wants(organization.memory.get(conversation_id)),
@@ -243,7 +244,8 @@ impl Index {
         if !changes_figures(frames.data()) {
             return None;
         }
-        let for_figures = |subscriber: &&Arc<Subscriber>| subscriber.kinds.contains(METRICS);
+        let metrics = Kinds::of(METRICS);
+        let for_figures = |subscriber: &&Arc<Subscriber>| subscriber.kinds.have(metrics);
         let first_watching = watching.iter().find(for_figures);
         let first = first_watching.or_else(|| organization.everything.iter().find(for_figures))?;
         let organization_id = first.key.identity.organization_id.clone();
@@ -288,5 +290,89 @@ impl Drop for Subscription {
 impl Drop for Wanted {
     fn drop(&mut self) {
         self.0.0.wanted.send_modify(|wanted| *wanted -= 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use colloquy_events::{Role, Turn};
+    use colloquy_service::Identity;
+    use colloquy_types::{EventId, KeyId, Provider, Timestamp, TurnId};
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::keys::{Keys, Seat};
+    use super::super::mailbox::Next;
+    use super::super::settings::StreamSettings;
+    use super::*;
+
+    fn seat() -> Seat {
+        let (key_id, organization_id) = (KeyId::generate(), "acme".parse().unwrap());
+        let identity = Identity { key_id, organization_id, scopes: "conversations:read".parse().unwrap() };
+        let keys = Arc::new(Keys::new(&StreamSettings::default(), CancellationToken::new()));
+        keys.enter("k", Arc::new(identity), Mailbox::new(4, 1_000)).unwrap()
+    }
+
+    fn subscriber(seat: &Seat) -> Subscriber {
+        let (mailbox, key) = (Arc::clone(&seat.mailbox), Arc::clone(&seat.key));
+        Subscriber { mailbox, with_words: true, kinds: Kinds::ALL, narrowing: Narrowing::default(), key }
+    }
+
+    fn progress(position: Position) -> pb::TailResponse {
+        pb::TailResponse { position: position.0, ..Default::default() }
+    }
+
+    fn said(position: Position, conversation_id: ConversationId) -> pb::TailResponse {
+        let event = Event {
+            event_id: EventId::generate(),
+            conversation_id,
+            provider: Provider::Native,
+            external_id: "c".to_owned(),
+            occurred_at: Timestamp::default(),
+            ordinal: 0,
+            data: Data::TurnAdded(Turn::new(TurnId::generate(), Role::User)),
+        };
+        pb::TailResponse { organization_id: "acme".to_owned(), event: Some(event.into()), ..progress(position) }
+    }
+
+    fn topic(conversation_id: Option<ConversationId>) -> Topic {
+        Topic { organization_id: "acme".parse().unwrap(), conversation_id }
+    }
+
+    #[test]
+    fn each_position_is_handed_out_once_and_only_to_whom_it_concerns() {
+        let (hub, one, other) = (Hub::default(), ConversationId::generate(), ConversationId::generate());
+        let seats = [seat(), seat()];
+        assert!(hub.subscribe(topic(None), subscriber(&seats[0])).is_none(), "nobody knows yet where the log stands");
+        hub.dispatch(progress(Position::end_of(1)));
+        let (watching, begins_at) = hub.subscribe(topic(Some(one)), subscriber(&seats[0])).unwrap();
+        let (_everything, _) = hub.subscribe(topic(None), subscriber(&seats[1])).unwrap();
+        assert_eq!(begins_at, Position::end_of(1));
+        assert!(hub.dispatch(said(Position::new(2, 0), one)).is_some_and(|due| due.watched));
+        assert!(hub.dispatch(said(Position::new(2, 0), one)).is_none(), "it was handed out before");
+        assert!(hub.dispatch(said(Position::new(2, 1), other)).is_some_and(|due| !due.watched));
+        let received = |seat: &Seat| {
+            let next = std::iter::from_fn(|| seat.mailbox.try_next());
+            next.map(|next| matches!(next, Next::Frame(_))).filter(|is_frame| *is_frame).count()
+        };
+        assert_eq!((received(&seats[0]), received(&seats[1])), (1, 2));
+        assert!(!hub.rest(), "somebody listens");
+        drop(watching);
+        hub.dispatch(said(Position::new(3, 0), one));
+        assert_eq!((received(&seats[0]), received(&seats[1])), (0, 1));
+    }
+
+    #[test]
+    fn a_log_that_was_lost_from_sight_lets_everybody_begin_anew() {
+        let (hub, seat) = (Hub::default(), seat());
+        hub.dispatch(progress(Position::end_of(7)));
+        let (subscription, _) = hub.subscribe(topic(None), subscriber(&seat)).unwrap();
+        hub.lose_sight();
+        assert!(hub.restart(&seat.mailbox).is_none() && seat.mailbox.try_next().is_none());
+        hub.dispatch(progress(Position::end_of(2)));
+        assert!(matches!(seat.mailbox.try_next(), Some(Next::Lagged(_))));
+        assert_eq!(hub.restart(&seat.mailbox), Some(Position::end_of(2)));
+        assert!(seat.mailbox.try_next().is_none());
+        drop(subscription);
+        assert!(hub.rest() && hub.position().is_none());
     }
 }

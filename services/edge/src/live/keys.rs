@@ -8,10 +8,11 @@ use colloquy_types::KeyId;
 use futures::StreamExt;
 use http::StatusCode;
 use http::header::RETRY_AFTER;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-use super::Live;
 use super::mailbox::{Closing, Mailbox};
+use super::{Live, StreamSettings};
 use crate::clients::Calling;
 use crate::problem::Refusal;
 
@@ -21,6 +22,8 @@ const ASKED_AT_ONCE: usize = 16;
 /// A key that has streams open. There is nothing in it to print.
 pub(super) struct ListeningKey {
     pub(super) identity: Arc<Identity>,
+    /// How many of its streams read at once what they missed, so that one key leaves room for others.
+    pub(super) catch_ups: Arc<Semaphore>,
     secret: Box<str>,
 }
 
@@ -35,6 +38,7 @@ impl ListeningKey {
 pub(super) struct Keys {
     max_per_key: usize,
     max_streams: usize,
+    max_catch_ups_per_key: usize,
     stop: CancellationToken,
     inner: Mutex<Inner>,
 }
@@ -61,8 +65,14 @@ pub(super) struct Seat {
 }
 
 impl Keys {
-    pub(super) fn new(max_per_key: usize, max_streams: usize, stop: CancellationToken) -> Self {
-        Self { max_per_key, max_streams, stop, inner: Mutex::default() }
+    pub(super) fn new(settings: &StreamSettings, stop: CancellationToken) -> Self {
+        Self {
+            max_per_key: settings.max_per_key,
+            max_streams: settings.max_streams,
+            max_catch_ups_per_key: settings.max_catch_ups_at_once.div_ceil(2),
+            stop,
+            inner: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -97,7 +107,11 @@ impl Keys {
         let number = inner.next;
         let mailbox = Arc::new(mailbox);
         let listening = inner.listening.entry(identity.key_id).or_insert_with(|| Listening {
-            key: Arc::new(ListeningKey { identity, secret: secret.into() }),
+            key: Arc::new(ListeningKey {
+                identity,
+                catch_ups: Arc::new(Semaphore::new(self.max_catch_ups_per_key)),
+                secret: secret.into(),
+            }),
             mailboxes: HashMap::new(),
         });
         listening.mailboxes.insert(number, Arc::clone(&mailbox));
@@ -111,8 +125,11 @@ impl Keys {
         }
     }
 
-    fn close(&self, key: KeyId) {
-        if let Some(listening) = self.lock().listening.get(&key) {
+    fn close(&self, key: &Arc<ListeningKey>) {
+        let inner = self.lock();
+        let listening = inner.listening.get(&key.identity.key_id);
+        // Whoever came anew meanwhile came with what the key is now.
+        if let Some(listening) = listening.filter(|listening| Arc::ptr_eq(&listening.key, key)) {
             listening.mailboxes.values().for_each(|mailbox| mailbox.close(Closing::KeyRevoked));
         }
     }
@@ -146,12 +163,12 @@ pub(super) async fn watch(live: &Live) {
                 Ok(identity) => identity.is_some_and(|identity| identity == key.identity),
                 Err(_) => true,
             };
-            (key.identity.key_id, counts)
+            (key, counts)
         });
         let mut answers = futures::stream::iter(asked).buffer_unordered(ASKED_AT_ONCE);
         while let Some((key, counts)) = answers.next().await {
             if !counts {
-                live.keys.close(key);
+                live.keys.close(&key);
             }
         }
     }

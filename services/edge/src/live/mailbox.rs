@@ -91,6 +91,8 @@ pub(super) struct Mailbox {
     max_bytes: usize,
     inner: Mutex<Inner>,
     wake: Notify,
+    /// Its own, so that whoever waits for the end takes nobody's frame.
+    end: Notify,
 }
 
 #[derive(Default)]
@@ -103,7 +105,7 @@ struct Inner {
 
 impl Mailbox {
     pub(super) fn new(max_frames: usize, max_bytes: usize) -> Self {
-        Self { max_frames, max_bytes, inner: Mutex::default(), wake: Notify::new() }
+        Self { max_frames, max_bytes, inner: Mutex::default(), wake: Notify::new(), end: Notify::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -143,6 +145,7 @@ impl Mailbox {
     pub(super) fn close(&self, closing: Closing) {
         self.lock().closing.get_or_insert(closing);
         self.wake.notify_one();
+        self.end.notify_one();
     }
 
     /// Begins anew: from here on frames wait again.
@@ -180,13 +183,13 @@ impl Mailbox {
         }
     }
 
-    /// Waits until the stream is to end, whatever else is there. Only the session itself may wait, here or for the next frame.
+    /// Waits until the stream is to end, whatever else is there. Only one may wait here, and one for the next frame.
     pub(super) async fn closed(&self) -> Closing {
         loop {
             if let Some(closing) = self.lock().closing {
                 return closing;
             }
-            self.wake.notified().await;
+            self.end.notified().await;
         }
     }
 }

@@ -120,7 +120,7 @@ impl Live {
             authenticator: Authenticator::new(access, service_token),
             clock,
             hub: Hub::default(),
-            keys: Arc::new(Keys::new(settings.max_per_key, settings.max_streams, stop.clone())),
+            keys: Arc::new(Keys::new(&settings, stop.clone())),
             figures: Figures::default(),
             snapshots: Semaphore::new(settings.max_snapshots_at_once),
             catch_ups: Arc::new(Semaphore::new(settings.max_catch_ups_at_once)),

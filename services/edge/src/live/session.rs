@@ -126,16 +126,39 @@ impl Listener {
 
 /// Carries a stream to its end.
 pub(super) async fn run<W: Wire>(live: Arc<Live>, listener: Box<Listener>, wire: W, begin: Begin, beat_every: Duration) {
-    let subject = listener.subject();
-    metrics::stream_opened(subject, W::NAME);
+    let _open = Open::of::<W>(listener.subject());
+    let mailbox = Arc::clone(&listener.seat.mailbox);
     let mut session = Session { live, listener, wire, sent: Position::START };
-    if let Gone::Closing(closing) = session.carry(begin, beat_every).await {
+    let gone = tokio::select! {
+        gone = session.carry(begin, beat_every) => gone,
+        // Also while something is being sent, which may take a slow client as long as it likes.
+        closing = mailbox.closed() => Gone::Closing(closing),
+    };
+    if let Gone::Closing(closing) = gone {
         // Nobody should wait in line for a place that is only being cleared.
         let Session { listener, wire, .. } = session;
         drop(listener);
         wire.close(closing).await;
     }
-    metrics::stream_closed(subject, W::NAME);
+}
+
+/// Counts a stream as open for as long as this lives.
+struct Open {
+    subject: &'static str,
+    wire: &'static str,
+}
+
+impl Open {
+    fn of<W: Wire>(subject: &'static str) -> Self {
+        metrics::stream_opened(subject, W::NAME);
+        Self { subject, wire: W::NAME }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        metrics::stream_closed(self.subject, self.wire);
+    }
 }
 
 struct Session<W> {
@@ -156,7 +179,7 @@ struct Lagged {
 
 impl<W: Wire> Session<W> {
     async fn carry(&mut self, begin: Begin, beat_every: Duration) -> Gone {
-        if let Err(gone) = Box::pin(self.begin(begin)).await {
+        if let Err(gone) = Box::pin(self.begin(begin, beat_every)).await {
             return gone;
         }
         let mut beat = std::pin::pin!(tokio::time::sleep(beat_every));
@@ -175,7 +198,7 @@ impl<W: Wire> Session<W> {
         }
     }
 
-    async fn begin(&mut self, begin: Begin) -> Result<(), Gone> {
+    async fn begin(&mut self, begin: Begin, beat_every: Duration) -> Result<(), Gone> {
         match begin {
             Begin::Snapshot(frame, position) => {
                 self.sent = position;
@@ -183,7 +206,7 @@ impl<W: Wire> Session<W> {
             }
             Begin::CatchUp(catch_up, position) => {
                 self.sent = position;
-                self.sent = catch_up.run(&self.live, &mut self.listener, &mut self.wire).await?;
+                self.sent = catch_up.run(&self.live, &mut self.listener, &mut self.wire, beat_every).await?;
             }
         }
         Ok(())
@@ -246,11 +269,7 @@ impl<W: Wire> Session<W> {
         if let Some(lagged) = lagged {
             self.wire.send(&lagged).await?;
         }
-        let mailbox = Arc::clone(&self.listener.seat.mailbox);
-        let (snapshot, position) = tokio::select! {
-            snapshot = new_snapshot(&self.live, &self.listener) => snapshot?,
-            closing = mailbox.closed() => return Err(Gone::Closing(closing)),
-        };
+        let (snapshot, position) = new_snapshot(&self.live, &self.listener).await?;
         self.sent = position;
         self.wire.send(&snapshot).await
     }

@@ -15,7 +15,7 @@ pub struct StreamSettings {
     pub queue_bytes: usize,
     /// How many snapshots are read at once; default 64.
     pub max_snapshots_at_once: usize,
-    /// How many streams read at once what they missed; default 64.
+    /// How many streams read at once what they missed; default 64. One key has at most half of them.
     pub max_catch_ups_at_once: usize,
     /// How often it is asked whether the keys of open streams still count; default 5 s.
     pub key_check_interval: Duration,

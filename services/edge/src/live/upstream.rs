@@ -9,7 +9,7 @@ use tonic::{Code, Request, Status, Streaming};
 use super::Live;
 
 /// How soon it is begun again after it broke, at first and at most.
-const AGAIN_AFTER: Duration = Duration::from_millis(100);
+const AGAIN_AFTER: Duration = Duration::from_millis(10);
 const AGAIN_AT_MOST: Duration = Duration::from_secs(3);
 /// The log says every five seconds how far it was read. When it says nothing for longer, nobody is there.
 const SILENCE: Duration = Duration::from_secs(20);
@@ -32,11 +32,14 @@ pub(super) async fn run(live: &Live) {
     let mut behind_since: Option<Instant> = None;
     loop {
         live.hub.wanted().await;
-        let began_at = live.hub.position();
-        let ended = follow(live).await;
-        if live.hub.position() != began_at {
-            pause = AGAIN_AFTER;
+        let (began, began_at, mut heard) = (Instant::now(), live.hub.position(), false);
+        let ended = follow(live, &mut heard).await;
+        if heard {
             behind_since = None;
+        }
+        // On a quiet night nothing moves, and all is well all the same.
+        if live.hub.position() != began_at || (heard && began.elapsed() > AGAIN_AT_MOST) {
+            pause = AGAIN_AFTER;
         }
         match ended {
             Ended::Idle => continue,
@@ -56,7 +59,7 @@ pub(super) async fn run(live: &Live) {
     }
 }
 
-async fn follow(live: &Live) -> Ended {
+async fn follow(live: &Live, heard: &mut bool) -> Ended {
     let after = live.hub.position();
     let after_position = after.map(|after| after.0);
     let request = pb::TailRequest { after_position, with_progress: true, ..Default::default() };
@@ -67,7 +70,7 @@ async fn follow(live: &Live) -> Ended {
     };
     loop {
         tokio::select! {
-            ended = hand_out(live, &mut told) => return ended,
+            ended = hand_out(live, &mut told, heard) => return ended,
             () = idle(live) => {
                 if live.hub.rest() {
                     return Ended::Idle;
@@ -77,11 +80,12 @@ async fn follow(live: &Live) -> Ended {
     }
 }
 
-/// Hands out what comes. What was received is handed out before the next is waited for, so dropping this loses nothing.
-async fn hand_out(live: &Live, told: &mut Streaming<pb::TailResponse>) -> Ended {
+/// Hands out what comes, and notes that something did. What was received is handed out before the next is waited for, so dropping this loses nothing.
+async fn hand_out(live: &Live, told: &mut Streaming<pb::TailResponse>, heard: &mut bool) -> Ended {
     loop {
         match tokio::time::timeout(SILENCE, told.message()).await {
             Ok(Ok(Some(message))) => {
+                *heard = true;
                 if let Some(due) = live.hub.dispatch(message) {
                     live.figures.ask(due);
                 }

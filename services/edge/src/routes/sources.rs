@@ -46,7 +46,8 @@ pub(super) struct NewProviderAccess {
     #[schema(max_length = 1024)]
     api_key: Option<String>,
     /// Where the provider's API stands, when it is not the usual address, for example of a data residency region: an `http` or
-    /// `https` URL without credentials, query or fragment. In a change `null` means the usual address again.
+    /// `https` URL without credentials, query or fragment. In a change `null` means the usual address again; with another address
+    /// `api_key` must be given again.
     #[schema(max_length = 2048)]
     base_url: Option<String>,
 }

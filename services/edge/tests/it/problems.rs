@@ -68,7 +68,7 @@ async fn what_axum_refuses_by_itself_is_a_problem_too() {
     let fake = Fake::default();
     let missing = fake.get("/v1/nothing/here").await;
     assert_eq!((missing.status.as_u16(), &missing.json()["type"]), (404, &json!("about:blank")));
-    for path in ["/v1/conversations/", "/v2", "/v1/webhook-endpoints", "/v1/stream", "//v1/conversations"] {
+    for path in ["/v1/conversations/", "/v2", "/v1/webhook-endpoint", "/v1/streams", "//v1/conversations"] {
         assert_eq!(fake.get(path).await.status, 404, "{path}");
     }
     let wrong = fake.send(request(Method::DELETE, "/v1/conversations", &[], Body::empty())).await;

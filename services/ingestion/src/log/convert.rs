@@ -5,9 +5,13 @@ use colloquy_events::convert::timestamp_to_pb;
 use colloquy_events::{Data, Event, Record};
 use colloquy_proto::log::v1 as pb;
 use colloquy_service::{Caller, FieldErrors, Problem};
+use colloquy_storage::StoreError;
 use colloquy_types::{EventId, OrganizationId, Position, Provider, RecordId, Scope, Timestamp};
 
-use super::{Appended, Batch, ConsumerStart, ConsumerState, MAX_RECORDS_PER_APPEND, NewRecord, TailRequest, Tailed, tail};
+use super::record::encode_message;
+use super::{
+    Appended, Batch, ConsumerStart, ConsumerState, LogError, MAX_RECORDS_PER_APPEND, NewRecord, TailRequest, Tailed, tail,
+};
 
 /// How many events a batch has when the reader does not say, and how many at most.
 const BATCH_EVENTS: u32 = 1_000;
@@ -78,12 +82,36 @@ fn foreign(event: &Event) -> Result<(), (&'static str, &'static str)> {
         return Err(("provider", "must be 'native' with an API key"));
     }
     match &event.data {
-        Data::Patched(_) | Data::RecordingFailed(_) | Data::TransferUpdated(_) => Err(("data", "is not a native event")),
         Data::RecordingAvailable(recording) if recording.object_key.is_some() => {
             Err(("recording_available.object_key", "must be empty with an API key"))
         }
         Data::Ended(ended) if ended.inferred => Err(("conversation_ended.inferred", "must be false with an API key")),
-        _ => Ok(()),
+        Data::Started(_)
+        | Data::Updated(_)
+        | Data::Ended(_)
+        | Data::Analyzed(_)
+        | Data::TurnAdded(_)
+        | Data::TurnUpdated(_)
+        | Data::TranscriptUpdated { .. }
+        | Data::TranscriptCompleted { .. }
+        | Data::SessionStarted(_)
+        | Data::SessionEnded(_)
+        | Data::RecordingAvailable(_)
+        | Data::FeedbackGiven(_)
+        | Data::ErrorRaised(_) => Ok(()),
+        // What Colloquy's own services find out, decide or do. Whoever could say where a call is steered could have them call anything.
+        Data::Patched(_)
+        | Data::RecordingFailed(_)
+        | Data::TransferUpdated(_)
+        | Data::SpeechUpdated(_)
+        | Data::ControlOffered(_)
+        | Data::ControlAccepted(_)
+        | Data::ControlApplied(_)
+        | Data::ControlRejected(_)
+        | Data::ControlLeaseChanged(_)
+        | Data::AlertOpened(_)
+        | Data::AlertAcknowledged(_)
+        | Data::AlertResolved(_) => Err(("data", "is not a native event")),
     }
 }
 
@@ -157,6 +185,24 @@ impl From<Batch> for pb::ConsumeResponse {
             acknowledged_position: batch.acknowledged.0,
         }
     }
+}
+
+/// Writes a batch for an organization's own reader. What only services may see leaves an empty place, as what was erased does, so
+/// that other events keep theirs.
+///
+/// # Errors
+/// When a record is damaged.
+pub(super) fn batch_of_organization(mut batch: Batch) -> Result<pb::ConsumeResponse, LogError> {
+    for record in &mut batch.records {
+        let mut message = record.to_message().map_err(|error| StoreError::Corrupt(error.to_string()))?;
+        let is_private = |event: &pb::Event| !event.event_id.is_empty() && !tail::is_public(tail::kind(event));
+        if !message.events.iter().any(is_private) {
+            continue;
+        }
+        message.events.iter_mut().filter(|event| is_private(event)).for_each(|event| *event = pb::Event::default());
+        record.message = encode_message(&message).freeze();
+    }
+    Ok(batch.into())
 }
 
 impl From<ConsumerState> for pb::Consumer {

@@ -64,9 +64,9 @@ impl EventLogService for EventLogGrpc {
             return Err(Problem::invalid_field("start", "must be the first message").into());
         };
         let start = convert::consumer_start(&caller, start)?;
-        let counted = start.organization.is_none().then(|| start.name.clone());
+        let service = start.organization.is_none().then(|| start.name.clone());
         let consumer = self.log.consumer(start).await?;
-        let consuming = Consuming { consumer, counted, said, stop: self.stop.clone(), failed: false };
+        let consuming = Consuming { consumer, service, said, stop: self.stop.clone(), failed: false };
         let batches = unfold(consuming, |mut consuming| async move { consuming.next().await.map(|batch| (batch, consuming)) });
         Ok(Response::new(Box::pin(batches)))
     }
@@ -112,8 +112,8 @@ impl EventLogService for EventLogGrpc {
 /// A `Consume` stream: it ends with its reader, with the service, or with an error.
 struct Consuming {
     consumer: Box<dyn Consumer>,
-    /// The name of a service's consumer, whose batches are counted when they come again.
-    counted: Option<String>,
+    /// The name of a service's consumer, whose batches are counted when they come again; an organization's own has none.
+    service: Option<String>,
     said: Streaming<pb::ConsumeRequest>,
     stop: CancellationToken,
     failed: bool,
@@ -138,7 +138,10 @@ impl Consuming {
                 },
                 batch = self.consumer.next() => break match batch {
                     Ok(batch) => {
-                        if let Some(name) = self.counted.as_deref().filter(|_| batch.delivery_count > 1) {
+                        let Some(name) = self.service.as_deref() else {
+                            break convert::batch_of_organization(batch).map_err(Status::from);
+                        };
+                        if batch.delivery_count > 1 {
                             metrics::consumer_redelivered(name);
                         }
                         Ok(batch.into())

@@ -17,6 +17,8 @@ use super::{EventLog, LogError, LogRecord, ReadRequest};
 const PAGE_EVENTS: u32 = 1_000;
 /// From so many records on it is worth asking an index where a conversation's events are.
 const WORTH_A_JUMP: u64 = 1_000;
+/// How soon the log is read again when its end, as it was when the reading began, is not reached yet.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// How long nothing may be said before it is said how far the log was read.
 const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
@@ -31,7 +33,7 @@ pub struct TailRequest {
     pub conversation: Option<ConversationId>,
     /// Only these kinds, for example `turn.added`; empty means all.
     pub kinds: Vec<String>,
-    /// Leave out what may be shown to services only, and what this release does not know.
+    /// Leave out what may be shown to services only, what this release does not know, and where recordings lie.
     pub public_only: bool,
     /// End at the present end of the log instead of following it.
     pub until_end: bool,
@@ -62,8 +64,8 @@ pub struct TailedEvent {
     pub event: pb::Event,
 }
 
-/// Returns the events that match `request`, and how far it has come when it is to tell, until `stop` unless it asks for an end. It reads at the pace of its receiver: one
-/// page is the most it holds.
+/// Returns the events that match `request`, and how far it has come when it is to tell, until `stop` unless it asks for an end. It
+/// reads at the pace of its receiver: one page is the most it holds.
 ///
 /// # Errors
 /// [`LogError::BeyondEnd`] when it would begin after a position that does not exist yet; when the engine cannot be asked.
@@ -188,6 +190,8 @@ impl Tail {
             () = self.log.wait_beyond(self.read_through) => {}
             () = self.stop.cancelled() => {}
             () = std::future::ready(()), if tells && ahead => self.said.end = EndOfLog::Reached,
+            // What lies before the end need not be a record, so nothing tells of it.
+            () = tokio::time::sleep(LOOK_AGAIN), if self.request.until_end => {}
             () = tokio::time::sleep_until(speak_at), if tells => {}
         }
     }
@@ -239,7 +243,7 @@ impl Tail {
         let damaged = |error: prost::DecodeError| colloquy_storage::StoreError::Corrupt(error.to_string());
         let message = record.to_message().map_err(damaged)?;
         let conversation = self.request.conversation.map(|id| id.to_string());
-        for (index, event) in message.events.into_iter().enumerate() {
+        for (index, mut event) in message.events.into_iter().enumerate() {
             let position = Position::new(record.sequence, u16::try_from(index).unwrap_or(u16::MAX));
             let erased = event.event_id.is_empty();
             let of_conversation = conversation.as_ref().is_none_or(|id| *id == event.conversation_id);
@@ -247,11 +251,22 @@ impl Tail {
             let of_kind = self.request.kinds.is_empty() || self.request.kinds.iter().any(|wanted| wanted == kind);
             let shown = !self.request.public_only || is_public(kind);
             if position > self.after && !erased && of_conversation && of_kind && shown {
+                if self.request.public_only {
+                    hide_places(&mut event);
+                }
                 let (organization_id, received_at) = (record.organization_id.clone(), message.received_at);
                 self.waiting.push_back(TailedEvent { position, organization_id, received_at, event });
             }
         }
         Ok(())
+    }
+}
+
+/// Leaves out where a recording lies: whoever may hear it asks for it.
+fn hide_places(event: &mut pb::Event) {
+    if let Some(pb::event::Data::RecordingAvailable(recording)) = &mut event.data {
+        recording.url = None;
+        recording.object_key = None;
     }
 }
 

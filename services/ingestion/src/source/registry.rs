@@ -73,6 +73,25 @@ fn check(provider: Provider, verification: &Verification, secret: Option<&Secret
     errors.finish()
 }
 
+/// Returns the key that calls the source's provider, encrypted.
+fn sealed_key(source: &Source) -> Option<&Vec<u8>> {
+    // Retell signs its webhooks with the API key (notes, 2.1).
+    let signs_with_key = source.provider == Provider::Retell && source.verification.scheme == Scheme::Hmac;
+    let signing = source.secrets.current.as_ref().filter(|_| signs_with_key);
+    source.control.api_key.as_ref().or(signing)
+}
+
+/// Checks that a change which does not say the key anew does not send it elsewhere: keys are write-only, and who may change a source
+/// could read one by having it sent to an address of theirs. The provider's usual address is no such place.
+fn check_key_stays_home(before: &Source, after: &Source) -> Result<(), Problem> {
+    let Some(key) = sealed_key(after).filter(|_| after.control.base_url.is_some()) else { return Ok(()) };
+    if before.control.base_url == after.control.base_url && sealed_key(before) == Some(key) {
+        return Ok(());
+    }
+    let why = "must be given again, since the key would be sent to another base_url than before";
+    Err(Problem::invalid_field("source.control.api_key", why))
+}
+
 /// The sources of all organizations.
 #[derive(Clone)]
 pub(crate) struct Sources {
@@ -141,9 +160,11 @@ impl Sources {
     }
 
     /// Returns the source as it is after the change.
-    fn changed(&self, source: Source, change: Change) -> Result<Source, Error> {
+    fn changed(&self, before: Source, change: Change) -> Result<Source, Error> {
         let now = self.clock.now();
-        let mut source = Source { updated_at: now, revision: source.revision + 1, ..source };
+        let gives_secret = change.verification.as_ref().is_some_and(|verification| verification.secret.is_some());
+        let gives_key = change.control.as_ref().is_some_and(|control| matches!(control.api_key, Some(Some(_))));
+        let mut source = Source { updated_at: now, revision: before.revision + 1, ..before.clone() };
         if let Some(name) = change.name {
             source.name = name;
         }
@@ -162,6 +183,10 @@ impl Sources {
             if let Some(base_url) = control.base_url {
                 source.control.base_url = base_url;
             }
+        }
+        let is_given = if source.control.api_key.is_some() { gives_key } else { gives_secret };
+        if !is_given {
+            check_key_stays_home(&before, &source)?;
         }
         Ok(source)
     }
@@ -190,11 +215,7 @@ impl Sources {
     /// Returns how the source's provider is called, in the clear.
     pub(crate) async fn access(&self, organization: &OrganizationId, id: SourceId) -> Result<Access, Error> {
         let source = self.get(organization, id).await?;
-        // Retell signs its webhooks with the API key (notes, 2.1).
-        let signs_with_key = source.provider == Provider::Retell && source.verification.scheme == Scheme::Hmac;
-        let signing = source.secrets.current.as_ref().filter(|_| signs_with_key);
-        let sealed = source.control.api_key.as_ref().or(signing);
-        let api_key = sealed.map(|sealed| self.secrets.open(organization, id, sealed)).transpose()?;
+        let api_key = sealed_key(&source).map(|sealed| self.secrets.open(organization, id, sealed)).transpose()?;
         Ok(Access { api_key, base_url: source.control.base_url })
     }
 

@@ -197,8 +197,10 @@ async fn of_how_a_provider_is_called_what_is_absent_stays_and_what_is_empty_is_f
 
     let changed = change(access(Some("key-1"), Some("https://one.example")), &[]).await.unwrap();
     assert_eq!(shown(&changed), (None, true, Some("https://one.example")));
-    let changed = change(access(None, Some("http://127.0.0.1:9")), &["control"]).await.unwrap();
-    assert_eq!((shown(&changed), key().await.as_deref()), ((None, true, Some("http://127.0.0.1:9")), Some("key-1")));
+    let changed = change(access(None, Some("https://one.example")), &["control"]).await.unwrap();
+    assert_eq!((shown(&changed), key().await.as_deref()), ((None, true, Some("https://one.example")), Some("key-1")));
+    let changed = change(access(Some("key-1"), None), &["control"]).await.unwrap();
+    assert_eq!(shown(&changed), (None, true, Some("https://one.example")));
     let changed = change(access(Some("key-2"), Some("")), &["control"]).await.unwrap();
     assert_eq!((shown(&changed), key().await.as_deref()), ((None, true, None), Some("key-2")));
     let other = pb::Source { source_id: source_id.clone(), name: "renamed".to_owned(), ..pb::Source::default() };
@@ -212,6 +214,49 @@ async fn of_how_a_provider_is_called_what_is_absent_stays_and_what_is_empty_is_f
     assert_eq!(bad_fields(&status), both);
     let bad = pb::Source { control: access(Some("two words"), Some("ftp://one.example")), ..a_source("vapi", "none", None) };
     assert_eq!(bad_fields(&world.create(ACME, bad).await.unwrap_err()), both);
+}
+
+#[tokio::test]
+async fn a_key_is_sent_to_another_address_only_by_who_knows_it() {
+    let world = World::start().await;
+    let change = async |source: pb::Source| update(&world, ACME, source, &[], 0).await;
+    let refused = async |source: pb::Source| {
+        let status = change(source).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        bad_fields(&status)
+    };
+    let key_field = BTreeSet::from(["source.control.api_key".to_owned()]);
+    let source_id = world.source("elevenlabs", "none", None).await;
+    let to = |control| pb::Source { source_id: source_id.clone(), control, ..pb::Source::default() };
+    change(to(access(Some("key-1"), Some("https://one.example")))).await.unwrap();
+    assert_eq!(refused(to(access(None, Some("https://attacker.example")))).await, key_field);
+    let known = world.credentials("acme", &source_id).await.unwrap();
+    assert_eq!((known.api_key.as_deref(), known.base_url.as_deref()), (Some("key-1"), Some("https://one.example")));
+    // The usual address is the provider's own; from there on, the next is another one again.
+    assert_eq!(shown(&change(to(access(None, Some("")))).await.unwrap()), (None, true, None));
+    assert_eq!(refused(to(access(None, Some("https://one.example")))).await, key_field);
+    let moved = change(to(access(Some("key-1"), Some("https://two.example")))).await.unwrap();
+    assert_eq!(shown(&moved), (None, true, Some("https://two.example")));
+    // Without a key there is nothing to send.
+    change(to(access(Some(""), Some("https://three.example")))).await.unwrap();
+    assert!(!shown(&change(to(access(None, Some("https://four.example")))).await.unwrap()).1);
+
+    // Retell's signing key is its API key: it is no more sent elsewhere than another, whatever makes it the key.
+    let source_id = world.source("retell", "hmac", Some("key_signing")).await;
+    let to = |control| pb::Source { source_id: source_id.clone(), control, ..pb::Source::default() };
+    assert_eq!(refused(to(access(None, Some("https://attacker.example")))).await, key_field);
+    change(to(access(Some("key_own"), Some("https://attacker.example")))).await.unwrap();
+    assert_eq!(refused(to(access(Some(""), None))).await, key_field);
+    let source_id = world.source("retell", "standard_webhooks", Some("whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0")).await;
+    let to = |control| pb::Source { source_id: source_id.clone(), control, ..pb::Source::default() };
+    change(to(access(None, Some("https://attacker.example")))).await.unwrap();
+    let hmac = |secret: Option<&str>| {
+        let secret = secret.map(str::to_owned);
+        let verification = pb::Verification { scheme: "hmac".to_owned(), secret, ..Default::default() };
+        pb::Source { source_id: source_id.clone(), verification: Some(verification), ..pb::Source::default() }
+    };
+    assert_eq!(refused(hmac(None)).await, key_field);
+    change(hmac(Some("key_signing"))).await.unwrap();
 }
 
 #[tokio::test]

@@ -108,7 +108,9 @@ async fn check_url(text: &str, kind: Kind, policy: &Policy) -> Result<String, St
         return Err(format!("must be at most {LONGEST_URL} bytes"));
     }
     if kind == Kind::Email {
-        let address = text.strip_prefix("mailto:").and_then(|address| address.parse::<Address>().ok());
+        // What follows a question mark are headers of the message, which nobody may add.
+        let address = text.strip_prefix("mailto:").filter(|address| !address.contains('?'));
+        let address = address.and_then(|address| address.parse::<Address>().ok());
         return address
             .map(|address| format!("mailto:{address}"))
             .ok_or_else(|| "must be one address for the kind 'email', for example mailto:alerts@example.com".to_owned());

@@ -1,5 +1,7 @@
 //! The methods, as callers meet them.
 
+use std::sync::atomic::Ordering;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use colloquy_proto::conversation::v1::ConversationFilter;
@@ -209,7 +211,14 @@ async fn each_kind_has_its_own_form() {
     let mut client = world.client("acme", SCOPE);
     let (made, secret) = create(&mut client, email("mailto:alerts@example.com")).await;
     assert_eq!((made.kind.as_str(), secret.as_str()), ("email", ""));
-    for url in [URL, "mailto:", "mailto:a@example.com,b@example.com", "mailto:a@example.com?bcc=b@example.com", "a@example.com"] {
+    for url in [
+        URL,
+        "mailto:",
+        "mailto:a@example.com,b@example.com",
+        "mailto:a@example.com?bcc=b@example.com",
+        "mailto:a?bcc=b@example.com",
+        "a@example.com",
+    ] {
         let status = try_create(&mut client, email(url)).await.unwrap_err();
         assert_eq!(bad_fields(&status), ["endpoint.url"], "{url}");
     }
@@ -368,7 +377,7 @@ async fn a_test_waits_for_its_first_attempt() {
 }
 
 #[tokio::test]
-async fn what_ended_is_tried_again_and_what_has_not_is_left_alone() {
+async fn what_ended_is_tried_again_and_what_waits_is_tried_now() {
     let world = World::start().await;
     let mut client = world.client("acme", SCOPE);
     let (made, _) = create(&mut client, wanted()).await;
@@ -379,7 +388,30 @@ async fn what_ended_is_tried_again_and_what_has_not_is_left_alone() {
     let again = client.retry_webhook_delivery(retry.clone()).await.unwrap().into_inner().delivery.unwrap();
     assert_eq!((again.status.as_str(), again.attempt_count), ("pending", 1));
     assert!(again.next_attempt_at.is_some());
-    assert_eq!(reason(&client.retry_webhook_delivery(retry.clone()).await.unwrap_err()), "WEBHOOK_DELIVERY_PENDING");
+    assert_eq!(world.looked.0.load(Ordering::SeqCst), 1, "whoever delivers is told at once");
+    // What is due, and what is being attempted, is answered as it is.
+    let same =
+        async |client: &mut Client| client.retry_webhook_delivery(retry.clone()).await.unwrap().into_inner().delivery.unwrap();
+    assert_eq!(same(&mut client).await, again);
+    let now = world.clock.now();
+    let claimed = world.store.claim(&endpoint, now, now.saturating_add_millis(60_000), 1).await.unwrap().remove(0).delivery;
+    world.clock.advance_millis(1_000);
+    assert_eq!(same(&mut client).await, again);
+    let failed = Attempt { at: now, status_code: Some(500), duration_ms: 3, error: None, response: None };
+    let failed = Finished {
+        organization_id: endpoint.organization_id.clone(),
+        delivery_id: claimed.delivery_id,
+        endpoint_id: endpoint.endpoint_id,
+        attempt_count: claimed.attempt_count,
+        attempt: Some(failed),
+        status: DeliveryStatus::Pending,
+        next_attempt_at: Some(now.saturating_add_millis(900_000)),
+    };
+    world.store.finish(&[failed]).await.unwrap();
+    let hurried = same(&mut client).await;
+    let at = |timestamp: &Option<prost_types::Timestamp>| timestamp.unwrap().seconds;
+    assert_eq!((hurried.status.as_str(), hurried.attempt_count), ("pending", 2));
+    assert_eq!(at(&hurried.next_attempt_at), at(&again.next_attempt_at) + 1);
     let nobody = pb::RetryWebhookDeliveryRequest { delivery_id: Uuid::nil().to_string(), ..retry.clone() };
     assert_eq!(reason(&client.retry_webhook_delivery(nobody).await.unwrap_err()), "WEBHOOK_DELIVERY_NOT_FOUND");
     let neither = pb::RetryWebhookDeliveryRequest { endpoint_id: "x".to_owned(), delivery_id: "y".to_owned() };
@@ -405,6 +437,7 @@ async fn a_stretch_of_time_is_recovered() {
     assert_eq!(recovered(at(0), at(10)).await.unwrap().into_inner().deliveries, 1);
     assert_eq!(recovered(at(5), None).await.unwrap().into_inner().deliveries, 1);
     assert_eq!(recovered(at(0), None).await.unwrap().into_inner().deliveries, 0);
+    assert!(world.looked.0.load(Ordering::SeqCst) >= 2, "whoever delivers is told at once");
     assert_eq!(bad_fields(&recovered(None, at(1)).await.unwrap_err()), ["since"]);
     assert_eq!(bad_fields(&recovered(at(2), at(1)).await.unwrap_err()), ["since"]);
 }

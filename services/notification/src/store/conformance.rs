@@ -70,12 +70,14 @@ notification_store_suite!(
     intake::a_batch_and_its_position_are_kept_together_and_once,
     intake::batches_of_any_size_are_kept_whole,
     intake::a_repeat_makes_no_deliveries_to_whoever_came_later,
+    intake::the_same_ids_in_another_organization_are_another_message,
     intake::what_the_log_tells_late_is_told_although_it_was_added_before,
     intake::what_is_known_is_completed_and_never_cleared,
     intake::a_record_is_set_aside_once,
     intake::replicas_that_read_the_same_keep_it_once,
     queue::each_delivery_is_claimed_by_one,
     queue::a_claim_that_runs_out_is_due_again,
+    queue::what_the_reader_has_no_room_for_is_due_to_anybody,
     queue::the_longest_due_come_first_and_no_more_than_asked_for,
     queue::attempts_add_up_and_the_newest_are_kept,
     queue::what_a_worker_says_too_late_does_not_count_unless_it_was_taken,
@@ -89,11 +91,16 @@ notification_store_suite!(
     order::what_lies_beyond_a_gap_waits,
     order::what_comes_late_goes_first_but_not_beside,
     order::order_can_be_asked_for_and_given_up,
+    order::what_is_about_no_conversation_waits_for_nothing,
+    order::a_mark_made_while_the_position_moves_is_seen,
     order::replicas_that_read_and_send_at_once_keep_the_order,
     people::lists_show_what_is_asked_for_newest_first,
     people::organizations_and_endpoints_do_not_see_each_other,
     people::a_delivery_that_has_ended_can_be_tried_again,
+    people::what_waits_for_its_next_attempt_can_be_tried_now,
+    people::of_what_is_told_in_order_only_the_first_is_tried_now,
     people::everything_missed_in_a_stretch_of_time_is_tried_again,
+    people::however_much_was_missed_is_tried_again_in_its_order,
     people::what_is_added_again_is_due_again,
     people::trying_again_does_not_grow_without_end,
     housekeeping::what_is_old_and_not_needed_goes,
@@ -113,7 +120,7 @@ fn soon() -> Timestamp {
 /// Returns the batch of these messages, each delivered to each endpoint.
 fn batch(messages: &[Message], endpoints: &[&Endpoint]) -> Batch {
     let deliveries = messages.iter().flat_map(|message| endpoints.iter().map(move |endpoint| delivery(message, endpoint)));
-    Batch { known: Vec::new(), messages: messages.to_vec(), deliveries: deliveries.collect() }
+    Batch { messages: messages.to_vec(), deliveries: deliveries.collect(), ..Batch::default() }
 }
 
 impl Fixture {
@@ -301,7 +308,7 @@ mod intake {
         let mut next = 0;
         for size in [1, 7, 128, 129, 1_000] {
             let messages: Vec<Message> =
-                (next..next + size).map(|number| message("acme", u128::from(number) % 100, number)).collect();
+                (next..next + size).map(|number| message("acme", 1 + u128::from(number) % 100, number)).collect();
             next += size;
             let batch = batch(&messages, &[&plain, &ordered]);
             let claimed = fixture.store.apply(&batch, Position::end_of(next), soon()).await.unwrap();
@@ -324,6 +331,22 @@ mod intake {
         let claimed = fixture.store.apply(&batch(&[again], &[&first, &later]), Position::end_of(9), soon()).await.unwrap();
         assert_eq!(claimed, Vec::<Uuid>::new());
         assert_eq!(fixture.has_work(soon()).await, [1]);
+    }
+
+    pub(super) async fn the_same_ids_in_another_organization_are_another_message(fixture: &Fixture) {
+        let (ours, theirs) = (endpoint("acme", 1), endpoint("other", 2));
+        fixture.create(&ours).await;
+        fixture.create(&theirs).await;
+        let (our_message, their_message) = (message("acme", 1, 1), message("other", 1, 1));
+        assert_eq!(our_message.message_id, their_message.message_id);
+        fixture.apply(std::slice::from_ref(&our_message), &ours).await;
+        fixture.finish(&delivery(&our_message, &ours), Status::Succeeded, None).await;
+        // Ours comes again beside theirs, which is new.
+        let deliveries = vec![delivery(&our_message, &ours), delivery(&their_message, &theirs)];
+        let expected = deliveries[1].delivery_id;
+        let both = Batch { messages: vec![our_message, their_message], deliveries, ..Batch::default() };
+        assert_eq!(fixture.store.apply(&both, Position::end_of(1), soon()).await.unwrap(), [expected]);
+        assert_eq!(fixture.has_work(soon()).await, [2]);
     }
 
     pub(super) async fn what_the_log_tells_late_is_told_although_it_was_added_before(fixture: &Fixture) {

@@ -130,10 +130,13 @@ async fn change_order<E: Engine>(
         return Ok(());
     }
     // What somebody holds is due when the claim runs out; its lane waits for it.
-    let sql = "update pending set ordered = true, due_at = case when due_at = next_attempt_at then null else due_at end \
-         where organization_id = $1 and endpoint_id = $2 \
-         returning conversation_id";
-    let rows = E::query(connection, sql, key, None).await?;
+    let sql = format!(
+        "update pending set ordered = true, due_at = case when due_at = next_attempt_at then null else due_at end \
+         where organization_id = $1 and endpoint_id = $2 and conversation_id <> {} \
+         returning conversation_id",
+        E::NIL
+    );
+    let rows = E::query(connection, &sql, key, None).await?;
     let mut lanes = Vec::with_capacity(rows.len());
     for row in &rows {
         lanes.push(Lane::new(&endpoint.organization_id, endpoint.endpoint_id, Columns::<E>::of(row).id()?));

@@ -93,10 +93,21 @@ const ROWS: &str = "{k}";
 
 type Outcome<T> = Result<T, sqlx::Error>;
 
+/// What the position is held for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// It may be relied on, by many at a time.
+    Rely,
+    /// It may be moved, by one.
+    Move,
+}
+
 /// A database engine.
 pub(super) trait Engine: Database + Sized {
     /// Ends a query whose rows others may not get at the same time.
     const SKIP_LOCKED: &'static str;
+    /// The nil UUID: the conversation of what is about none.
+    const NIL: &'static str;
     /// Whether one statement can take rows from one table and put them into another.
     const MOVES_AT_ONCE: bool;
 
@@ -108,6 +119,8 @@ pub(super) trait Engine: Database + Sized {
     fn begin_forgettable(pool: &Pool<Self>) -> impl Future<Output = Outcome<Transaction<'static, Self>>> + Send;
     /// Begins a transaction that changes endpoints: it waits until those that write deliveries are over, and they for it.
     fn begin_alone(pool: &Pool<Self>) -> impl Future<Output = Outcome<Transaction<'static, Self>>> + Send;
+    /// Keeps others from moving the position until the transaction ends, so that it can be relied on, or moved.
+    fn lock_position(connection: &mut Self::Connection, use_of_it: Hold) -> impl Future<Output = Outcome<()>> + Send;
     /// Keeps others from settling these lanes until the transaction ends. `buckets` ascend.
     fn lock_lanes(connection: &mut Self::Connection, buckets: Vec<i32>) -> impl Future<Output = Outcome<()>> + Send;
 
@@ -275,6 +288,7 @@ fn bind_chunk<'q>(query: SqliteQuery<'q>, rows: &'q Rows<'_>, chunk: std::ops::R
 
 impl Engine for Sqlite {
     const SKIP_LOCKED: &'static str = "";
+    const NIL: &'static str = "x'00000000000000000000000000000000'";
     const MOVES_AT_ONCE: bool = false;
 
     async fn begin_reading(pool: &Pool<Self>) -> Outcome<Transaction<'static, Self>> {
@@ -293,6 +307,10 @@ impl Engine for Sqlite {
     async fn begin_alone(pool: &Pool<Self>) -> Outcome<Transaction<'static, Self>> {
         // There is one writer.
         Self::begin(pool).await
+    }
+
+    async fn lock_position(_: &mut Self::Connection, _: Hold) -> Outcome<()> {
+        Ok(())
     }
 
     async fn lock_lanes(_: &mut Self::Connection, _: Vec<i32>) -> Outcome<()> {
@@ -340,13 +358,14 @@ impl Engine for Sqlite {
     common!();
 }
 
-/// What locks are taken on: this service's endpoints, and its lanes.
+/// What locks are taken on: this service's endpoints, its lanes, and its position.
 macro_rules! endpoints_lock {
     () => {
         "1852798057, 0"
     };
 }
 const LANES_LOCK: i32 = 1_852_798_058;
+const POSITION_LOCK: i32 = 1_852_798_059;
 
 /// A batch is joined with the tables row by row, along their keys. A plan that was made while a table was empty, and its size not
 /// known, would walk all of it later. Compiling takes longer than any of these statements.
@@ -379,6 +398,7 @@ fn bind_arrays<'q>(query: PostgresQuery<'q>, rows: &'q Rows<'_>) -> PostgresQuer
 
 impl Engine for Postgres {
     const SKIP_LOCKED: &'static str = "for update skip locked";
+    const NIL: &'static str = "'00000000-0000-0000-0000-000000000000'::uuid";
     const MOVES_AT_ONCE: bool = true;
 
     async fn begin_reading(pool: &Pool<Self>) -> Outcome<Transaction<'static, Self>> {
@@ -404,6 +424,15 @@ impl Engine for Postgres {
 
     async fn begin_alone(pool: &Pool<Self>) -> Outcome<Transaction<'static, Self>> {
         pool.begin_with(concat!("begin; ", along_keys!(), "select pg_advisory_xact_lock(", endpoints_lock!(), ")")).await
+    }
+
+    async fn lock_position(connection: &mut Self::Connection, use_of_it: Hold) -> Outcome<()> {
+        // Not a lock on the row: whoever waits for that to change it is passed by those who only read it, for ever if there are many.
+        let sql = match use_of_it {
+            Hold::Rely => "select pg_advisory_xact_lock_shared($1, 0)",
+            Hold::Move => "select pg_advisory_xact_lock($1, 0)",
+        };
+        sqlx::query(sql).bind(POSITION_LOCK).execute(connection).await.map(drop)
     }
 
     async fn lock_lanes(connection: &mut Self::Connection, buckets: Vec<i32>) -> Outcome<()> {

@@ -7,7 +7,7 @@ use colloquy_types::{ConversationId, OrganizationId, Position, Timestamp};
 use uuid::Uuid;
 
 use super::engine::{Columns, Engine, Rows, Value};
-use super::lanes::{self, Lane, PutToWork, settle};
+use super::lanes::{self, Lane, PutToWork, ordered_sql, settle};
 use super::sql::{SqlStore, organization_of, to_bigint};
 use super::{Batch, Known, body, revive};
 use crate::delivery::Delivery;
@@ -63,13 +63,15 @@ fn key_of(message: &Message) -> MessageKey<'_> {
     (message.organization_id.as_str(), message.conversation_id.0, message.message_id)
 }
 
+type OwnedKey = (String, Uuid, Uuid);
+
 /// Inserts messages; returns the keys of those that were not there.
 async fn insert_messages<E: Engine>(
     connection: &mut E::Connection,
     messages: &BTreeMap<MessageKey<'_>, &Message>,
     from_log: bool,
     now: i64,
-) -> Result<HashSet<(Uuid, Uuid)>, StoreError> {
+) -> Result<HashSet<OwnedKey>, StoreError> {
     // What was added by hand again is kept for as long as if it were new.
     let otherwise = if from_log {
         "do nothing"
@@ -84,7 +86,7 @@ async fn insert_messages<E: Engine>(
          from k \
          where true \
          on conflict {otherwise} \
-         returning conversation_id, message_id"
+         returning organization_id, conversation_id, message_id"
     );
     let bodies: Vec<Option<Vec<u8>>> = messages
         .values()
@@ -113,21 +115,21 @@ async fn claim_for_log<E: Engine>(
     connection: &mut E::Connection,
     messages: &BTreeMap<MessageKey<'_>, &Message>,
     now: i64,
-) -> Result<HashSet<(Uuid, Uuid)>, StoreError> {
+) -> Result<HashSet<OwnedKey>, StoreError> {
     let sql = "with {k} \
          update messages set from_log = true, kept_at = cast($1 as bigint) \
          from k \
          where messages.organization_id = k.organization_id and messages.conversation_id = k.conversation_id \
              and messages.message_id = k.message_id and not messages.from_log \
-         returning messages.conversation_id, messages.message_id";
+         returning messages.organization_id, messages.conversation_id, messages.message_id";
     read_keys::<E>(&E::query(connection, sql, &[Value::Int(now)], Some(&message_keys(messages))).await?)
 }
 
-fn read_keys<E: Engine>(rows: &[E::Row]) -> Result<HashSet<(Uuid, Uuid)>, StoreError> {
+fn read_keys<E: Engine>(rows: &[E::Row]) -> Result<HashSet<OwnedKey>, StoreError> {
     let mut keys = HashSet::with_capacity(rows.len());
     for row in rows {
         let mut columns = Columns::<E>::of(row);
-        keys.insert((columns.id()?, columns.id()?));
+        keys.insert((columns.text()?, columns.id()?, columns.id()?));
     }
     Ok(keys)
 }
@@ -139,12 +141,13 @@ struct Inserted {
     ordered: bool,
 }
 
-/// Inserts deliveries to endpoints that are enabled, claimed until `claimed_until`, or else due when they say.
+/// Inserts deliveries to endpoints that are enabled, claimed until `claimed_until`, or else due when they say, as `unclaimed` are.
 async fn insert_deliveries<E: Engine>(
     connection: &mut E::Connection,
     deliveries: &[&Delivery],
     may_have_ended: bool,
     claimed_until: Option<i64>,
+    unclaimed: &HashSet<Uuid>,
 ) -> Result<Vec<Inserted>, StoreError> {
     let unless_ended = if may_have_ended {
         "and not exists (select 1 from ended where ended.organization_id = k.organization_id \
@@ -152,14 +155,16 @@ async fn insert_deliveries<E: Engine>(
     } else {
         ""
     };
+    let ordered = ordered_sql::<E>("k");
     let sql = format!(
         "with {{k}} \
          insert into pending (organization_id, endpoint_id, delivery_id, message_id, conversation_id, position, event_type, \
              schedule_attempts, attempt_count, next_attempt_at, due_at, ordered, beyond, created_at, attempts) \
          select k.organization_id, k.endpoint_id, k.delivery_id, k.message_id, k.conversation_id, k.position, k.event_type, \
              0, 0, k.next_attempt_at, \
-             case when e.ordered then null else coalesce(cast($1 as bigint), k.next_attempt_at) end, \
-             e.ordered, false, k.created_at, '' \
+             case when {ordered} then null when k.unclaimed = 1 then k.next_attempt_at \
+                 else coalesce(cast($1 as bigint), k.next_attempt_at) end, \
+             {ordered}, false, k.created_at, '' \
          from k cross join endpoints e \
          where e.organization_id = k.organization_id and e.endpoint_id = k.endpoint_id and e.enabled {unless_ended}\
          on conflict do nothing \
@@ -177,7 +182,8 @@ async fn insert_deliveries<E: Engine>(
             "next_attempt_at",
             deliveries.iter().map(|delivery| delivery.next_attempt_at.unwrap_or(delivery.created_at).as_millis()),
         )
-        .int("created_at", deliveries.iter().map(|delivery| delivery.created_at.as_millis()));
+        .int("created_at", deliveries.iter().map(|delivery| delivery.created_at.as_millis()))
+        .int("unclaimed", deliveries.iter().map(|delivery| unclaimed.contains(&delivery.delivery_id).into()));
     let mut inserted = Vec::with_capacity(deliveries.len());
     for row in &E::query(connection, &sql, &[Value::OptInt(claimed_until)], Some(&rows)).await? {
         let mut columns = Columns::<E>::of(row);
@@ -250,20 +256,27 @@ impl<E: Engine> SqlStore<E> {
             let new = insert_messages::<E>(&mut tx, &messages, true, now).await?;
             let mut told = BTreeMap::new();
             if new.len() < messages.len() {
-                messages.retain(|(_, conversation, message), _| !new.contains(&(*conversation, *message)));
+                messages.retain(|(organization, conversation, message), _| {
+                    !new.contains(&((*organization).to_owned(), *conversation, *message))
+                });
                 let anew = claim_for_log::<E>(&mut tx, &messages, now).await?;
                 told.insert(true, anew);
             }
             told.insert(false, new);
             for (may_have_ended, told) in told {
                 let deliveries: Vec<&Delivery> = (batch.deliveries.iter())
-                    .filter(|delivery| told.contains(&(delivery.conversation_id.0, delivery.message_id)))
+                    .filter(|delivery| {
+                        let organization = delivery.organization_id.as_str().to_owned();
+                        told.contains(&(organization, delivery.conversation_id.0, delivery.message_id))
+                    })
                     .collect();
-                for inserted in insert_deliveries::<E>(&mut tx, &deliveries, may_have_ended, Some(now)).await? {
+                for inserted in insert_deliveries::<E>(&mut tx, &deliveries, may_have_ended, Some(now), &batch.unclaimed).await? {
                     if inserted.ordered {
                         lanes.push(inserted.lane);
                     }
-                    claimed.insert((inserted.delivery, inserted.ordered));
+                    if !batch.unclaimed.contains(&inserted.delivery) {
+                        claimed.insert((inserted.delivery, inserted.ordered));
+                    }
                 }
             }
         }
@@ -293,7 +306,7 @@ impl<E: Engine> SqlStore<E> {
         insert_messages::<E>(&mut tx, &messages, false, now.as_millis()).await?;
         let mut sorted: Vec<&Delivery> = deliveries.iter().collect();
         sorted.sort_by_key(|delivery| (delivery.organization_id.as_str(), delivery.endpoint_id, delivery.delivery_id));
-        let inserted = insert_deliveries::<E>(&mut tx, &sorted, true, None).await?;
+        let inserted = insert_deliveries::<E>(&mut tx, &sorted, true, None, &HashSet::new()).await?;
         let mut lanes: Vec<Lane> =
             inserted.into_iter().filter(|inserted| inserted.ordered).map(|inserted| inserted.lane).collect();
         let keys = Rows::new(sorted.len())

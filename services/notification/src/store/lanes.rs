@@ -14,6 +14,8 @@
 //!   another is still at work, while the other ends and sees nothing that waits; then nobody would ever put the new one to
 //!   work. So each settles under a lock on the lane, after its own changes and until they are committed. Whoever comes second
 //!   sees what the first did.
+//! - The position. Whoever marks a delivery as waiting for it, and whoever moves it, hold it until they have committed, and take it
+//!   before any lane. Else it could be moved past a mark that nobody sees yet, and that lane would wait for the log's next record.
 //! - What is put into the log's past afterwards (a replay, an event an older release did not know) waits for what is at work,
 //!   and then goes first.
 
@@ -24,7 +26,7 @@ use colloquy_types::{OrganizationId, Position};
 use uuid::Uuid;
 
 use super::READER;
-use super::engine::{Columns, Engine, Rows, Value};
+use super::engine::{Columns, Engine, Hold, Rows, Value};
 use super::sql::{position_of, to_bigint};
 
 /// Locks are shared by many lanes, so that a large batch takes no more of them than a server has room for.
@@ -54,6 +56,12 @@ impl Lane {
     }
 }
 
+/// Returns whether a delivery, of which the conversation stands in `from`, belongs to a lane of the endpoint `e`. What the service
+/// itself has to say is about no conversation, so nothing of it waits for another: a test would wait for the test before it.
+pub(super) fn ordered_sql<E: Engine>(from: &str) -> String {
+    format!("(e.ordered and {from}.conversation_id <> {})", E::NIL)
+}
+
 /// A delivery that was put to work.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct PutToWork {
@@ -75,11 +83,16 @@ pub(super) async fn settle<E: Engine>(
     }
     let lanes: BTreeSet<Lane> = lanes.into_iter().collect();
     let locks: BTreeSet<i32> = lanes.iter().map(Lane::lock).collect();
-    E::lock_lanes(connection, locks.into_iter().collect()).await?;
     let through = match through {
         Some(through) => through,
-        None => read_position::<E>(connection).await?,
+        // Held until the end: else the position could pass what is marked here to wait for it, and nobody would see the mark. Taken
+        // before the lanes, as whoever moves the position does.
+        None => {
+            E::lock_position(connection, Hold::Rely).await?;
+            read_position::<E>(connection).await?
+        }
     };
+    E::lock_lanes(connection, locks.into_iter().collect()).await?;
     let rows = Rows::new(lanes.len())
         .text("organization_id", lanes.iter().map(|lane| lane.organization.as_str()))
         .id("endpoint_id", lanes.iter().map(|lane| lane.endpoint))
@@ -129,6 +142,8 @@ pub(super) async fn advance<E: Engine>(
     connection: &mut E::Connection,
     through: Position,
 ) -> Result<(Position, Vec<Lane>), StoreError> {
+    // First: a statement that waits sees only what was there when it began, not what was marked meanwhile.
+    E::lock_position(connection, Hold::Move).await?;
     let sql = "update reader_positions set position = case when position < $2 then $2 else position end \
          where reader = $1 \
          returning position, \

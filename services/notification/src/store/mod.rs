@@ -17,6 +17,7 @@ mod revive;
 pub(crate) mod samples;
 mod sql;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -67,6 +68,8 @@ pub struct Batch {
     pub messages: Vec<Message>,
     /// For whom; each of one of `messages`.
     pub deliveries: Vec<Delivery>,
+    /// Which of them whoever calls has no room for: they are due when they say, to whoever takes them.
+    pub unclaimed: HashSet<Uuid>,
 }
 
 /// A place in a list, newest first.
@@ -152,11 +155,11 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<Endpoint>, StoreError>;
 
-    /// Returns every enabled endpoint of all organizations, with a number that changes whenever any endpoint does: what the
-    /// reader and the workers keep in memory, and ask for again when the number has changed.
+    /// Returns every enabled endpoint of all organizations, with a number that changes whenever any endpoint does, its
+    /// `failing_since` aside: what the reader and the workers keep in memory, and ask for again when the number has changed.
     async fn enabled_endpoints(&self) -> Result<(i64, Vec<Endpoint>), StoreError>;
 
-    /// Returns the number that changes whenever any endpoint does.
+    /// Returns the number that changes whenever any endpoint does, its `failing_since` aside.
     async fn endpoints_version(&self) -> Result<i64, StoreError>;
 
     /// Replaces an endpoint, if its revision is still one less than the new one's. `false` when it is not, or it is gone.
@@ -186,8 +189,9 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<Vec<(OrganizationId, ConversationId, Known)>, StoreError>;
 
     /// Keeps what a batch comes to, and notes that everything up to `through` was read; all of it or nothing. New deliveries
-    /// are claimed until `claimed_until` by whoever calls, but those of ordered endpoints that have to wait (see
-    /// [`Store::claim`]). Returns the ids of the deliveries that are new and claimed: the others were there already, or wait.
+    /// are claimed until `claimed_until` by whoever calls, but [`Batch::unclaimed`] and those of ordered endpoints that have to
+    /// wait (see [`Store::claim`]). Returns the ids of the deliveries that are new and claimed: the others were there already, are
+    /// anybody's, or wait.
     async fn apply(&self, batch: &Batch, through: Position, claimed_until: Timestamp) -> Result<Vec<Uuid>, StoreError>;
 
     /// Notes a record that could not be applied; once.
@@ -244,7 +248,10 @@ pub trait Store: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Vec<Delivery>, StoreError>;
 
-    /// Makes a delivery that has ended due at `now`, with a new schedule. `false` when there is none.
+    /// Makes a delivery due at `now`: one that has ended with a new schedule, one that waits for its next attempt where it stands
+    /// in its schedule. One that is due already, or that somebody has claimed, stays as it is; one that is not the first of its
+    /// conversation at an ordered endpoint goes on waiting for those before. `false` when there is none, or its endpoint is
+    /// disabled.
     async fn retry(
         &self,
         organization: &OrganizationId,
@@ -254,7 +261,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<bool, StoreError>;
 
     /// Makes every failed or exhausted delivery of an endpoint due at `now` that was made in `[since, until)`, with a new
-    /// schedule. Returns how many.
+    /// schedule, and so, as [`Store::retry`] does, every one of then that was attempted in vain and waits for its next attempt.
+    /// Returns how many.
     async fn recover(
         &self,
         organization: &OrganizationId,

@@ -7,7 +7,6 @@ use colloquy_storage::StoreError;
 use colloquy_types::{ConversationId, OrganizationId, Timestamp};
 use uuid::Uuid;
 
-use super::endpoints::note_change;
 use super::engine::{Columns, Engine, Rows, Value};
 use super::lanes::{Lane, settle};
 use super::sql::{SqlStore, count_of, key, organization_of, position_of, time_of};
@@ -179,15 +178,17 @@ fn health(finished: &[Finished]) -> BTreeMap<(&str, Uuid), Health> {
     health
 }
 
-/// Writes what changed about endpoints, which is rarely anything.
-async fn note_health<E: Engine>(connection: &mut E::Connection, finished: &[Finished]) -> Result<u64, StoreError> {
+/// Writes what changed about endpoints, which is rarely anything. To whoever keeps endpoints in memory it is no change: one that
+/// fails every other time would have all of them read again and again.
+async fn note_health<E: Engine>(connection: &mut E::Connection, finished: &[Finished]) -> Result<(), StoreError> {
     let health = health(finished);
     let rows = Rows::new(health.len())
         .text("organization_id", health.keys().map(|(organization, _)| *organization))
         .id("endpoint_id", health.keys().map(|(_, endpoint)| *endpoint))
         .int("has_succeeded", health.values().map(|health| health.has_succeeded.into()))
         .opt_int("failing_since", health.values().map(|health| health.failing_since.map(Timestamp::as_millis)));
-    Ok(E::execute(connection, NOTE_HEALTH, &[], Some(&rows)).await?)
+    E::execute(connection, NOTE_HEALTH, &[], Some(&rows)).await?;
+    Ok(())
 }
 
 pub(super) const NOTE_HEALTH: &str = "with {k} \
@@ -282,9 +283,7 @@ impl<E: Engine> SqlStore<E> {
             let lanes = end::<E>(&mut tx, &ended).await?;
             settle::<E>(&mut tx, lanes, None, None).await?;
         }
-        if note_health::<E>(&mut tx, finished).await? > 0 {
-            note_change::<E>(&mut tx).await?;
-        }
+        note_health::<E>(&mut tx, finished).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Starts attempts, and sees to it that there is always something to start.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -103,6 +104,10 @@ pub(super) fn build_with_drain(parts: Parts, drain: Duration) -> (Dispatcher, Ve
 }
 
 impl Dispatch for Dispatcher {
+    fn room(&self, endpoint_id: Uuid) -> usize {
+        self.state().room(endpoint_id)
+    }
+
     /// They are claimed for [`super::CLAIM`] from now. What there is no room for comes back by way of the store.
     fn fresh(&self, claimed: Vec<Claimed>) {
         let start_by = Instant::now() + START_WITHIN;
@@ -111,8 +116,8 @@ impl Dispatch for Dispatcher {
         let mut unknown = false;
         for claimed in claimed {
             match state.offer(claimed, start_by) {
-                Ok(()) | Err(Refused::LetRunOut) => {}
-                Err(Refused::LetGo(claimed)) => refused.push(*claimed),
+                Ok(()) => {}
+                Err(Refused::Full(claimed)) => refused.push(*claimed),
                 Err(Refused::Unknown(claimed)) => {
                     unknown = true;
                     refused.push(*claimed);
@@ -124,7 +129,29 @@ impl Dispatch for Dispatcher {
         if unknown {
             self.0.look.notify_one();
         }
-        self.let_go(refused);
+        if !refused.is_empty() {
+            // There are never many of these at a time: while what is given back cannot be written, nothing new is claimed either.
+            let this = self.clone();
+            self.0.attempts.spawn(async move { this.let_go(refused).await });
+        }
+    }
+
+    fn due(&self, endpoint_ids: &HashSet<Uuid>) {
+        let mut state = self.state();
+        let mut unknown = false;
+        for id in endpoint_ids {
+            unknown |= state.lane_mut(*id).is_none();
+            state.mark_due(*id);
+        }
+        drop(state);
+        self.0.wake.notify_one();
+        if unknown {
+            self.0.look.notify_one();
+        }
+    }
+
+    fn look(&self) {
+        self.0.look.notify_one();
     }
 }
 
@@ -200,14 +227,10 @@ impl Dispatcher {
         }
     }
 
-    /// Gives back what was claimed; what cannot be given back at once runs out.
-    fn let_go(&self, claimed: Vec<Claimed>) {
-        let now = self.0.clock.now();
+    /// Gives back what was claimed, as fast as it is written.
+    async fn let_go(&self, claimed: Vec<Claimed>) {
         for claimed in claimed {
-            let finished = attempts::released(&claimed.delivery, now);
-            if self.0.done.try_send(Done { finished, is_urgent: false }).is_err() {
-                return;
-            }
+            self.write(attempts::released(&claimed.delivery, self.0.clock.now()), false).await;
         }
     }
 
@@ -276,9 +299,7 @@ impl Dispatcher {
     /// Ends in order: nothing new starts, what waits is given back, what is in flight ends or is given back too.
     async fn drain(&self, claims: impl Future<Output = ()>, within: Duration) {
         let waiting = self.state().stop();
-        for claimed in waiting {
-            self.write(attempts::released(&claimed.delivery, self.0.clock.now()), false).await;
-        }
+        self.let_go(waiting).await;
         self.0.attempts.close();
         let ending = async {
             claims.await;
@@ -296,11 +317,13 @@ impl Dispatcher {
         let most = u32::try_from(limit).unwrap_or(u32::MAX);
         match inner.store.claim(&target.endpoint, now, claimed_until(now), most).await {
             Ok(claimed) => {
-                let mut state = self.state();
-                let homeless = state.add_claimed(id, claimed, limit, start_by);
-                self.start(&mut state);
-                drop(state);
-                self.let_go(homeless);
+                let homeless = {
+                    let mut state = self.state();
+                    let homeless = state.add_claimed(id, claimed, limit, start_by);
+                    self.start(&mut state);
+                    homeless
+                };
+                self.let_go(homeless).await;
             }
             Err(error) => {
                 tracing::warn!("deliveries could not be claimed: {error}");

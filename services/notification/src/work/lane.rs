@@ -2,7 +2,8 @@
 //!
 //! How many attempts an endpoint may have in flight follows from how it does: one more after each success, half of them after a
 //! failure. So one that hangs holds next to nothing of what all share, and one that comes back is at its full share within a few
-//! round trips.
+//! round trips. There may be many that hang, so those of which nothing good is known are besides bounded together
+//! ([`Lane::is_suspect`]).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,15 +21,15 @@ const FIRST_SHARE: usize = 8;
 const LEAST_SHARE: usize = 2;
 const MOST_SHARE: usize = 64;
 /// How many of an endpoint that does well wait in memory, at most.
-const MOST_WAITING: usize = 512;
+const MOST_WAITING: usize = 4096;
 /// How many of one wait of which nothing is known yet.
 const FIRST_WAITING: usize = 64;
 /// What waits should have its turn within this time.
 const TURN_WITHIN: Duration = Duration::from_secs(8);
 /// How many are claimed at once, at most.
-const MOST_CLAIMED: usize = 256;
-/// What answers sooner is worth claiming ahead for.
-const QUICK: Duration = Duration::from_millis(250);
+const MOST_CLAIMED: usize = 1024;
+/// What answers sooner is worth claiming ahead for, by so many shares: each claim is a transaction.
+const AHEAD_BY: [(Duration, usize); 2] = [(Duration::from_millis(50), 16), (Duration::from_millis(250), 4)];
 /// For how long is claimed ahead where there is a rate limit.
 const AHEAD: Duration = Duration::from_secs(5);
 
@@ -64,6 +65,8 @@ pub(super) struct Lane {
     waiting: VecDeque<Held>,
     in_flight: usize,
     share: usize,
+    /// The last attempt succeeded.
+    is_proven: bool,
     /// A moving average.
     takes: Option<Duration>,
     bucket: Option<Bucket>,
@@ -90,6 +93,7 @@ impl Lane {
             waiting: VecDeque::new(),
             in_flight: 0,
             share: FIRST_SHARE,
+            is_proven: false,
             takes: None,
             is_due: false,
             is_listed: false,
@@ -111,15 +115,25 @@ impl Lane {
         self.share >= FIRST_SHARE
     }
 
-    /// Returns whether one more may wait here.
-    pub(super) fn has_room(&self) -> bool {
+    /// Returns whether it may be one that hangs: it does badly, or has not succeeded yet, at all or since it failed.
+    pub(super) fn is_suspect(&self) -> bool {
+        !self.is_proven || !self.does_well()
+    }
+
+    /// Returns how many it has in flight of those that suspects may have together.
+    pub(super) fn suspect_in_flight(&self) -> usize {
+        if self.is_suspect() { self.in_flight } else { 0 }
+    }
+
+    /// Returns how many more may wait here.
+    pub(super) fn room(&self) -> usize {
         if !self.does_well() {
-            return self.waiting.len() < LEAST_SHARE;
+            return LEAST_SHARE.saturating_sub(self.waiting.len());
         }
         let turns = |takes: Duration| (TURN_WITHIN.as_micros() / takes.as_micros().max(1)).clamp(1, MOST_WAITING as u128);
         let soon = self.takes.map_or(FIRST_WAITING, |takes| (self.share * turns(takes) as usize).min(MOST_WAITING));
         let allowed = self.bucket.as_ref().map_or(MOST_WAITING, |bucket| bucket.within(AHEAD));
-        self.waiting.len() < soon.min(allowed)
+        soon.min(allowed).saturating_sub(self.waiting.len())
     }
 
     /// Takes what waited too long: its claim is about to run out, and then it is due again.
@@ -160,10 +174,12 @@ impl Lane {
         let took = match went {
             Went::Well(took) => {
                 self.share = (self.share + 1).min(MOST_SHARE);
+                self.is_proven = true;
                 took
             }
             Went::Badly(took) => {
                 self.share = (self.share / 2).max(LEAST_SHARE);
+                self.is_proven = false;
                 took
             }
             Went::NotAtAll => return,
@@ -173,15 +189,16 @@ impl Lane {
 
     /// Returns how many to claim; 0 while it is not worth asking.
     pub(super) fn wants(&self) -> usize {
-        let quick = self.does_well() && self.takes.is_some_and(|takes| takes < QUICK);
-        let ahead = if quick { (4 * self.share).min(MOST_CLAIMED) } else { 0 };
+        let by = |takes: Duration| AHEAD_BY.into_iter().find(|(quick, _)| takes < *quick).map_or(0, |(_, shares)| shares);
+        let shares = self.takes.filter(|_| self.does_well()).map_or(0, by);
+        let ahead = (shares * self.share).min(MOST_CLAIMED);
         let mut wanted = self.share.saturating_sub(self.in_flight) + ahead;
         if let Some(bucket) = &self.bucket {
             wanted = wanted.min(bucket.within(AHEAD));
         }
         let missing = wanted.saturating_sub(self.waiting.len()).min(MOST_CLAIMED);
-        // While there is something to do, half a share at a time: a question costs more than an answer.
-        if self.waiting.is_empty() || missing >= self.share / 2 { missing } else { 0 }
+        // While there is something to do, half of it at a time: a question costs more than an answer.
+        if self.waiting.is_empty() || missing >= wanted.div_ceil(2) { missing } else { 0 }
     }
 }
 
@@ -221,7 +238,7 @@ mod tests {
         lane.take_waiting();
         assert_eq!(fill(&mut lane), LEAST_SHARE);
         lane.push(held(Instant::now()));
-        assert!(!lane.has_room());
+        assert_eq!(lane.room(), 0);
         for _ in 0..MOST_SHARE {
             lane.ended(Went::Well(Duration::from_millis(1)));
             lane.take_waiting();
@@ -229,6 +246,24 @@ mod tests {
         }
         assert!(lane.does_well());
         assert_eq!(lane.in_flight, MOST_SHARE);
+    }
+
+    #[test]
+    fn an_endpoint_is_trusted_while_it_does_well_and_its_last_attempt_succeeded() {
+        let mut lane = lane();
+        fill(&mut lane);
+        let quick = Duration::from_millis(1);
+        let mut after = |went| {
+            lane.ended(went);
+            lane.is_suspect()
+        };
+        assert!(after(Went::NotAtAll));
+        assert!(!after(Went::Well(quick)));
+        assert!(after(Went::Badly(quick)));
+        // It has to earn its share again.
+        assert!(after(Went::Well(quick)));
+        while after(Went::Well(quick)) {}
+        assert_eq!((lane.share, lane.suspect_in_flight()), (FIRST_SHARE, 0));
     }
 
     #[test]
@@ -244,22 +279,22 @@ mod tests {
         let mut unknown = lane();
         assert_eq!(unknown.wants(), FIRST_SHARE);
         unknown.next(Instant::now());
-        for (takes, ahead) in [(Duration::from_millis(1), true), (Duration::from_secs(3), false)] {
+        for (takes, shares) in [(1, 16 + 1), (100, 4 + 1), (3_000, 1)] {
             let mut lane = lane();
             lane.push(held(Instant::now() + Duration::from_secs(60)));
             assert!(matches!(lane.next(Instant::now()), Next::Start(_)));
-            lane.ended(Went::Well(takes));
-            assert_eq!(lane.wants() > lane.share, ahead, "{takes:?}");
+            lane.ended(Went::Well(Duration::from_millis(takes)));
+            assert_eq!(lane.wants(), shares * lane.share, "{takes}");
         }
     }
 
     #[test]
     fn a_slow_endpoint_has_less_waiting_than_a_quick_one_and_a_limited_one_what_it_may_have() {
         let room = |lane: &mut Lane| {
-            while lane.has_room() {
-                lane.push(held(Instant::now() + Duration::from_secs(60)));
-            }
-            lane.waiting.len()
+            let room = lane.room();
+            (0..room).for_each(|_| lane.push(held(Instant::now() + Duration::from_secs(60))));
+            assert_eq!(lane.room(), 0);
+            room
         };
         let after = |takes| {
             let mut lane = lane();
@@ -268,6 +303,7 @@ mod tests {
         };
         assert_eq!(room(&mut lane()), FIRST_WAITING);
         assert_eq!(room(&mut after(Duration::from_millis(1))), MOST_WAITING);
+        assert_eq!(room(&mut after(Duration::from_millis(100))), 80 * (FIRST_SHARE + 1));
         assert_eq!(room(&mut after(Duration::from_secs(4))), 2 * (FIRST_SHARE + 1));
         assert_eq!(room(&mut after(Duration::from_secs(20))), FIRST_SHARE + 1);
         let mut limited = Lane::new(target(NonZeroU32::new(2)), Instant::now());

@@ -1,8 +1,9 @@
 //! The work: what is due is attempted, and what becomes of it is written down.
 //!
 //! A delivery comes in two ways. The reader hands over what it has just made ([`Dispatch`](crate::reader::Dispatch)), claimed in the transaction
-//! that made it, so that an idle process sends it at once; everything else (retries, what found no room, what another replica left
-//! behind) is claimed from the store, for each endpoint as many as it has room for (`lane`). An attempt's result is written
+//! that made it as far as there is room here, so that an idle process sends it at once; everything else (the rest of a burst,
+//! retries, what another replica left behind) is claimed from the store, for each endpoint as many as it has room for (`lane`). Of the
+//! places that all attempts share, endpoints of which nothing good is known have half at most (`state`). An attempt's result is written
 //! together with others' (`finisher`). Between the receiver's answer and that, a crash means a repeat, never a loss: the claim runs
 //! out, and the delivery is due again.
 //!

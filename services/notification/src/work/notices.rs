@@ -5,8 +5,8 @@ use std::sync::Arc;
 use colloquy_storage::StoreError;
 use colloquy_types::Timestamp;
 
-use crate::delivery::{Delivery, Status};
 use crate::endpoint::Endpoint;
+use crate::matching;
 use crate::message::Message;
 use crate::store::{Place, Store};
 
@@ -19,7 +19,7 @@ pub(super) async fn tell(store: &Arc<dyn Store>, about: &Endpoint, notice: Messa
     loop {
         let page = store.page_of_endpoints(&about.organization_id, after, PAGE).await?;
         for endpoint in page.iter().filter(|endpoint| endpoint.endpoint_id != about.endpoint_id && listens(endpoint, &notice)) {
-            let delivery = delivery_of(&notice, endpoint, now);
+            let delivery = matching::delivery(&notice, endpoint, now);
             // One that was told already would be told again.
             let told = store.delivery(&about.organization_id, endpoint.endpoint_id, delivery.delivery_id).await?.is_some();
             if !told {
@@ -39,22 +39,4 @@ pub(super) async fn tell(store: &Arc<dyn Store>, about: &Endpoint, notice: Messa
 /// A notice is about no conversation, so filters do not matter.
 fn listens(endpoint: &Endpoint, notice: &Message) -> bool {
     endpoint.enabled && endpoint.listens_to(&notice.event_type)
-}
-
-fn delivery_of(notice: &Message, endpoint: &Endpoint, now: Timestamp) -> Delivery {
-    Delivery {
-        organization_id: notice.organization_id.clone(),
-        delivery_id: Delivery::id_of(endpoint.endpoint_id, notice.message_id),
-        endpoint_id: endpoint.endpoint_id,
-        message_id: notice.message_id,
-        event_type: notice.event_type.clone(),
-        conversation_id: notice.conversation_id,
-        position: notice.position,
-        status: Status::Pending,
-        schedule_attempts: 0,
-        attempt_count: 0,
-        next_attempt_at: Some(now),
-        created_at: now,
-        attempts: Vec::new(),
-    }
 }

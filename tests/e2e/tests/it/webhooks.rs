@@ -158,8 +158,11 @@ async fn a_receiver_that_was_away_gets_everything_once_it_is_back() {
             deliveries.len() == 20 && deliveries.iter().all(|delivery| delivery["status"] == "succeeded")
         };
         let page = server.eventually(&format!("{path}/deliveries?page_size=100"), done).await;
-        let attempts = page["deliveries"][0]["attempts"].as_array().unwrap();
-        assert!(attempts.len() >= 2 && attempts[0]["status_code"] == 503, "{attempts:?}");
+        // What the first attempt came to may have died with the process, but not all of them.
+        let deliveries = page["deliveries"].as_array().unwrap();
+        let twice = deliveries.iter().filter(|delivery| delivery["attempts"][1]["status_code"] == 200);
+        assert!(twice.clone().all(|delivery| delivery["attempts"][0]["status_code"] == 503), "{page}");
+        assert!(twice.count() > 0, "{page}");
         assert_eq!(server.get(&path).await["failing_since"], Value::Null);
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use colloquy_edge::StreamSettings;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::stage::{LIMIT, Stage, path, position};
 use crate::fake::KNOWN;
@@ -119,6 +120,30 @@ async fn a_revoked_key_ends_its_streams_and_no_other() {
     }
     let said = stage.say("still heard");
     assert_eq!(position(&other.next().await), said);
+}
+
+/// A connection into which little fits, so that a client that does not read is soon felt.
+async fn narrow(edge: &super::stage::Edge) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    socket.connect(edge.address).await.unwrap()
+}
+
+#[tokio::test]
+async fn one_key_that_catches_up_leaves_room_for_others() {
+    let stage = Stage::new();
+    stage.fake.access().add("greedy", "default", &["conversations:read", "transcripts:read"]);
+    // Far more than any connection holds.
+    stage.say(&"x".repeat(24 << 20));
+    let last = stage.say("last");
+    let edge = stage.edge_with(StreamSettings { max_catch_ups_at_once: 2, ..StreamSettings::default() }).await;
+    let catching_up = format!("{}?after=0", path());
+    // It reads nothing, and so keeps its turn; what more it wants waits for that one.
+    let _greedy = edge.try_connect_over(narrow(&edge).await, &catching_up, &[("x-api-key", "greedy")]).await.unwrap();
+    let more = edge.try_connect(&catching_up, &[("x-api-key", "greedy")]);
+    let _more = tokio::time::timeout(Duration::from_secs(2), more).await;
+    let mut other = edge.connect(&format!("{}?after={}", path(), last - 1)).await;
+    assert_eq!(position(&other.next().await), last);
 }
 
 #[tokio::test]

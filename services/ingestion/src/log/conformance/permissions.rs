@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use colloquy_events::convert::timestamp_to_pb;
-use colloquy_events::{ControlOffer, Data, Event, Facts, Record, Recording, RecordingChannel};
+use colloquy_events::{
+    Alert, ControlOffer, Data, Event, Facts, LeaseChange, LeaseState, Record, Recording, RecordingChannel, Severity,
+};
 use colloquy_proto::log::v1 as pb;
 use colloquy_proto::log::v1::event_log_service_client::EventLogServiceClient;
 use colloquy_service::transport::Transport;
@@ -94,6 +96,68 @@ async fn a_key_writes_native_events_of_its_own_organization_only() {
     assert_eq!(append(&mut reader, message("acme", started())).await.unwrap_err().code, Code::PermissionDenied);
     let mut nobody = of(&subject, Caller::Anonymous);
     assert_eq!(append(&mut nobody, message("acme", started())).await.unwrap_err().code, Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a_key_cannot_say_what_only_colloquy_finds_out_or_does() {
+    let subject = Subject::embedded(Default::default()).await.unwrap();
+    let mut own = of(&subject, key("acme", "events:write"));
+    // Whoever says where a call is steered says whom Colloquy calls.
+    let offered = Data::ControlOffered(ControlOffer { url: "http://169.254.169.254/latest".to_owned() });
+    let taken = LeaseChange { state: LeaseState::Taken, holder: "somebody".to_owned(), expires_at: None };
+    let alert = Alert {
+        alert_id: EventId::generate().0,
+        rule_id: EventId::generate().0,
+        rule_name: "r".to_owned(),
+        severity: Severity::Critical,
+        evidence: None,
+    };
+    for data in [offered, Data::ControlLeaseChanged(taken), Data::AlertOpened(alert)] {
+        let kind = data.kind();
+        let fields = refused(&mut own, message("acme", event(Provider::Native, data))).await;
+        assert_eq!(fields, ["records[0].events[0].data"], "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_is_not_told_where_a_recording_lies() {
+    let subject = Subject::embedded(Default::default()).await.unwrap();
+    let recording = Recording {
+        url: Some("https://vendor.example/marked".to_owned()),
+        object_key: Some("marked".to_owned()),
+        sha256: Some("abc".to_owned()),
+        size_bytes: None,
+        content_type: None,
+        duration_ms: None,
+        channel: RecordingChannel::Mixed,
+    };
+    let record = message("acme", event(Provider::Vapi, Data::RecordingAvailable(recording)));
+    append(&mut of(&subject, Caller::Service), record).await.unwrap();
+    let request = pb::TailRequest { after_position: Some(0), until_end: true, ..Default::default() };
+    for (caller, told) in [(key("acme", "conversations:read,transcripts:read"), false), (Caller::Service, true)] {
+        let mut events = of(&subject, caller).tail(request.clone()).await.unwrap().into_inner();
+        let event = format!("{:?}", events.message().await.unwrap().unwrap());
+        assert_eq!((event.contains("marked"), event.contains("abc")), (told, true), "{event}");
+    }
+}
+
+#[tokio::test]
+async fn an_organizations_consumer_sees_no_private_kind_and_other_events_keep_their_places() {
+    let subject = Subject::embedded(Default::default()).await.unwrap();
+    let offer = ControlOffer { url: "https://vendor.example/control".to_owned() };
+    let mut record = message("acme", event(Provider::Vapi, Data::ControlOffered(offer)));
+    record.events.push(event(Provider::Vapi, Data::Started(Facts::default())).into());
+    record.record_id = String::new();
+    append(&mut of(&subject, Caller::Service), record).await.unwrap();
+    for (caller, offered) in [(key("acme", "admin"), false), (Caller::Service, true)] {
+        let said = futures::stream::iter([start("reader")]).chain(futures::stream::pending());
+        let mut batches = of(&subject, caller).consume(said).await.unwrap().into_inner();
+        let batch = tokio::time::timeout(LIMIT, batches.message()).await.unwrap().unwrap().unwrap();
+        let record = pb::Record::decode(batch.records[0].clone()).unwrap();
+        assert_eq!((record.sequence, record.events.len()), (1, 2));
+        assert_eq!((record.events[0].data.is_some(), record.events[0].event_id.is_empty()), (offered, !offered));
+        assert!(record.events[1].data.is_some());
+    }
 }
 
 #[tokio::test]

@@ -158,7 +158,7 @@ pub(super) async fn replicas_that_read_and_send_at_once_keep_the_order(fixture: 
             let mine: Vec<u64> = (1..=RECORDS).filter(|number| (number / 5) % 3 == replica).collect();
             for numbers in mine.chunks(7) {
                 let messages: Vec<Message> =
-                    numbers.iter().map(|number| message("acme", u128::from(number % 4), *number)).collect();
+                    numbers.iter().map(|number| message("acme", u128::from(1 + number % 4), *number)).collect();
                 let batch = batch(&messages, &[&endpoint]);
                 let through = progress.lock().unwrap().through(numbers);
                 let claimed = store.apply(&batch, Position::end_of(through), soon()).await.unwrap();
@@ -195,4 +195,49 @@ pub(super) async fn replicas_that_read_and_send_at_once_keep_the_order(fixture: 
         ended.unwrap();
     }
     assert_eq!(fixture.store.backlog(soon()).await.unwrap(), (0, None));
+}
+
+pub(super) async fn what_is_about_no_conversation_waits_for_nothing(fixture: &Fixture) {
+    let endpoint = endpoint("acme", 1);
+    fixture.create(&endpoint).await;
+    let messages: Vec<Message> = (1..=3).map(|number| message("acme", 0, number)).collect();
+    let deliveries: Vec<Delivery> = messages.iter().map(|message| delivery(message, &endpoint)).collect();
+    fixture.store.add(&messages[..2], &deliveries[..2], at(0)).await.unwrap();
+    let in_order = Endpoint { ordered: true, revision: 2, ..endpoint.clone() };
+    assert!(fixture.store.replace_endpoint(&in_order).await.unwrap());
+    fixture.store.add(&messages[2..], &deliveries[2..], at(0)).await.unwrap();
+    assert_eq!(fixture.numbers(&in_order, at(0)).await, [1, 2, 3]);
+    for delivery in &deliveries {
+        fixture.finish(delivery, Status::Exhausted, None).await;
+    }
+    assert_eq!(fixture.store.recover(&acme(), endpoint.endpoint_id, at(0), at(1), at(5)).await.unwrap(), 3);
+    assert_eq!(fixture.numbers(&in_order, at(5)).await, [1, 2, 3]);
+}
+
+/// One worker ends the first of a lane, whose next lies beyond a gap, while a replica closes the gap: again and again, since it
+/// depends on the moment.
+pub(super) async fn a_mark_made_while_the_position_moves_is_seen(fixture: &Fixture) {
+    let endpoint = ordered(1);
+    fixture.create(&endpoint).await;
+    for round in 0..100_u64 {
+        let [first, gap, beyond] = [1, 2, 3].map(|number| 3 * round + number);
+        let messages = [first, beyond].map(|number| message("acme", u128::from(first), number));
+        assert_eq!(fixture.apply_through(&messages, &endpoint, first).await, BTreeSet::from([first]));
+        let end = async {
+            tokio::time::sleep(std::time::Duration::from_micros(100 * (round % 20))).await;
+            fixture.finish(&delivery(&messages[0], &endpoint), Status::Succeeded, None).await;
+        };
+        let close = async {
+            tokio::time::sleep(std::time::Duration::from_micros(100 * (round / 5))).await;
+            fixture.apply_through(&[message("acme", u128::from(gap), gap)], &endpoint, beyond).await
+        };
+        let ((), mut claimed) = tokio::join!(end, close);
+        assert!(claimed.remove(&gap));
+        if claimed.is_empty() {
+            assert_eq!(fixture.numbers(&endpoint, at(0)).await, [beyond], "it waits for what has come");
+        }
+        for message in [messages[1].clone(), message("acme", u128::from(gap), gap)] {
+            fixture.finish(&delivery(&message, &endpoint), Status::Succeeded, None).await;
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use sqlx::{AssertSqlSafe, Row};
 
 use super::super::engine::Engine;
-use super::super::{housekeeping, lanes, listing, queue};
+use super::super::{housekeeping, lanes, listing, queue, revive};
 use super::*;
 
 /// Returns the statements, with how many values come before the rows, and how many columns the rows have.
@@ -15,6 +15,7 @@ fn statements<E: Engine>() -> Vec<(String, usize, &'static [&'static str])> {
     let mut statements: Vec<(String, usize, &'static [&'static str])> = vec![
         (queue::claim_sql::<E>(), 5, &[]),
         (queue::TRY_AGAIN.to_owned(), 0, AGAIN),
+        (revive::hurry_sql::<E>(revive::MISSED), 6, &[]),
         (queue::NOTE_HEALTH.to_owned(), 0, &["organization_id", "endpoint_id", "has_succeeded", "failing_since"]),
         (lanes::SETTLE.to_owned(), 2, &["organization_id", "endpoint_id", "conversation_id"]),
         (housekeeping::OLD_DELIVERIES.to_owned(), 2, &[]),

@@ -50,6 +50,29 @@ pub(super) async fn a_claim_that_runs_out_is_due_again(fixture: &Fixture) {
     assert_eq!(fixture.numbers(&endpoint, at(120_000)).await, [1]);
 }
 
+pub(super) async fn what_the_reader_has_no_room_for_is_due_to_anybody(fixture: &Fixture) {
+    let (plain, ordered) = (endpoint("acme", 1), Endpoint { ordered: true, ..endpoint("acme", 2) });
+    fixture.create(&plain).await;
+    fixture.create(&ordered).await;
+    let messages = [message("acme", 1, 1), message("acme", 1, 2), message("acme", 2, 3)];
+    let mut batch = batch(&messages, &[&plain, &ordered]);
+    batch.unclaimed = [&messages[1], &messages[2]]
+        .iter()
+        .flat_map(|message| [&plain, &ordered].map(|endpoint| delivery(message, endpoint).delivery_id))
+        .collect();
+    let claimed = fixture.store.apply(&batch, Position::end_of(3), soon()).await.unwrap();
+    let expected = [&plain, &ordered].map(|endpoint| delivery(&messages[0], endpoint).delivery_id);
+    assert_eq!(claimed.into_iter().collect::<BTreeSet<_>>(), BTreeSet::from(expected));
+    assert_eq!(fixture.has_work(at(0)).await, [1, 2]);
+    let mut due = fixture.numbers(&plain, at(0)).await;
+    due.sort_unstable();
+    assert_eq!(due, [2, 3]);
+    // In order, there is still one of a conversation at a time.
+    assert_eq!(fixture.numbers(&ordered, at(0)).await, [3]);
+    fixture.finish(&delivery(&messages[0], &ordered), Status::Succeeded, None).await;
+    assert_eq!(fixture.numbers(&ordered, at(0)).await, [2]);
+}
+
 pub(super) async fn the_longest_due_come_first_and_no_more_than_asked_for(fixture: &Fixture) {
     let endpoint = endpoint("acme", 1);
     fixture.create(&endpoint).await;
@@ -130,7 +153,7 @@ pub(super) async fn since_when_an_endpoint_fails_is_noted(fixture: &Fixture) {
     assert_eq!((since().await, version().await), (None, before));
     fixture.store.finish(&[result(1, Status::Pending, 11), result(2, Status::Exhausted, 10)]).await.unwrap();
     assert_eq!(since().await, Some(at(10)));
-    assert_ne!(version().await, before);
+    assert_eq!(version().await, before, "whoever keeps endpoints in memory need not read them again");
     fixture.store.finish(&[result(3, Status::Failed, 20)]).await.unwrap();
     assert_eq!(since().await, Some(at(10)));
     fixture.store.finish(&[result(4, Status::Succeeded, 30)]).await.unwrap();

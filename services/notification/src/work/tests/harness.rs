@@ -1,6 +1,6 @@
 //! A store, a receiver, and replicas that work between them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -24,6 +24,7 @@ use crate::delivery::{Delivery, Status};
 use crate::endpoint::{Endpoint, Filter, Kind, SealedSecrets};
 use crate::message::{Body, Message};
 use crate::payload::{SnapshotError, Snapshots};
+use crate::reader::{Dispatch, beyond_room};
 use crate::secrets::SecretBox;
 use crate::send::{Secret, Sender};
 use crate::store::{self, Batch, Claimed, DeliveryFilter, Store};
@@ -32,7 +33,7 @@ use crate::work::target::Target;
 use crate::work::{Dispatcher, Parts, claimed_until};
 
 pub(super) const SECRET: &str = "C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
-pub(super) const LIMIT: Duration = Duration::from_secs(20);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) fn acme() -> OrganizationId {
     "acme".parse().unwrap()
@@ -229,8 +230,31 @@ impl Harness {
         (0..count).map(|n| self.message(conversation, Body::Ready(Bytes::from(format!("{{\"n\":{n}}}"))))).collect()
     }
 
-    /// Keeps messages for endpoints as the reader does, and returns what it would hand over.
+    /// Keeps messages for endpoints, all of them claimed, and returns what the reader would hand over.
     pub(super) async fn keep(&self, messages: &[Message], endpoints: &[&Endpoint]) -> Vec<Claimed> {
+        self.keep_but(messages, endpoints, |_| HashSet::new()).await
+    }
+
+    /// Keeps messages for endpoints and hands them over as the reader does.
+    pub(super) async fn tell(&self, running: &Running, messages: &[Message], endpoints: &[&Endpoint]) {
+        let mut due = HashSet::new();
+        let claimed = self
+            .keep_but(messages, endpoints, |deliveries| {
+                let (unclaimed, of) = beyond_room(deliveries, &running.dispatcher);
+                due = of;
+                unclaimed
+            })
+            .await;
+        running.dispatcher.fresh(claimed);
+        running.dispatcher.due(&due);
+    }
+
+    async fn keep_but(
+        &self,
+        messages: &[Message],
+        endpoints: &[&Endpoint],
+        unclaimed: impl FnOnce(&[Delivery]) -> HashSet<Uuid>,
+    ) -> Vec<Claimed> {
         let mut all = Vec::new();
         for endpoint in endpoints {
             all.extend(messages.iter().map(|message| Claimed {
@@ -238,11 +262,9 @@ impl Harness {
                 message: message.clone(),
             }));
         }
-        let batch = Batch {
-            known: Vec::new(),
-            messages: messages.to_vec(),
-            deliveries: all.iter().map(|claimed| claimed.delivery.clone()).collect(),
-        };
+        let deliveries: Vec<Delivery> = all.iter().map(|claimed| claimed.delivery.clone()).collect();
+        let unclaimed = unclaimed(&deliveries);
+        let batch = Batch { messages: messages.to_vec(), deliveries, unclaimed, ..Batch::default() };
         let through = Position::end_of(self.sequence);
         let claimed = self.store.apply(&batch, through, claimed_until(self.clock.now())).await.unwrap();
         all.retain(|one| claimed.contains(&one.delivery.delivery_id));

@@ -2,6 +2,7 @@
 
 mod harness;
 
+use std::collections::HashSet;
 use std::num::NonZeroU32;
 use std::slice::from_ref;
 use std::time::Duration;
@@ -115,23 +116,48 @@ async fn more_than_fits_into_memory_comes_back_and_is_delivered_once() {
     let mut harness = Harness::start().await;
     let endpoint = harness.endpoint("a", |_| {}).await;
     let running = harness.ready().await;
-    let messages = harness.messages(1, 3_000);
+    // More than there is room for results, too.
+    let messages = harness.messages(1, 5_000);
     running.dispatcher.fresh(harness.keep(&messages, &[&endpoint]).await);
-    harness.receiver.hears("a", 3_000).await;
+    harness.receiver.hears("a", 5_000).await;
     running.stop().await;
     let mut ids: Vec<_> = harness.receiver.heard("a").into_iter().map(|heard| heard.id).collect();
-    assert_eq!(ids.len(), 3_000);
+    assert_eq!(ids.len(), 5_000);
     ids.sort_unstable();
     ids.dedup();
-    assert_eq!(ids.len(), 3_000);
+    assert_eq!(ids.len(), 5_000);
     assert_eq!(harness.store.backlog(harness.clock.now()).await.unwrap().0, 0);
+}
+
+#[tokio::test]
+async fn a_burst_waits_for_no_claim_to_run_out() {
+    let mut harness = Harness::start().await;
+    let endpoints = [harness.endpoint("a", |_| {}).await, harness.endpoint("ordered", |endpoint| endpoint.ordered = true).await];
+    let failing = harness.endpoint("failing", |_| {}).await;
+    harness.receiver.answer("failing", 500);
+    let running = harness.ready().await;
+    // The clock stands still: what is claimed by mistake is never due again.
+    for conversation in 0..10 {
+        let messages = harness.messages(conversation, 100);
+        harness.tell(&running, &messages, &[&endpoints[0], &endpoints[1]]).await;
+    }
+    let messages = harness.messages(20, 100);
+    harness.tell(&running, &messages, &[&failing]).await;
+    harness.receiver.hears("a", 1_000).await;
+    harness.receiver.hears("ordered", 1_000).await;
+    harness.receiver.hears("failing", 100).await;
+    running.stop().await;
+    for (path, count) in [("a", 1_000), ("ordered", 1_000), ("failing", 100)] {
+        let ids: HashSet<_> = harness.receiver.heard(path).into_iter().map(|heard| heard.id).collect();
+        assert_eq!((harness.receiver.heard(path).len(), ids.len()), (count, count));
+    }
 }
 
 /// Whether two replicas deliver everything once: of one endpoint whatever the order, of the other in order.
 async fn replicas_share(mut harness: Harness) {
     let endpoint = harness.endpoint("a", |_| {}).await;
     let ordered = harness.endpoint("ordered", |endpoint| endpoint.ordered = true).await;
-    let messages: Vec<_> = (0..30).flat_map(|n| harness.messages(n % 3, 10)).collect();
+    let messages: Vec<_> = (0..30).flat_map(|n| harness.messages(1 + n % 3, 10)).collect();
     harness.keep(&messages, &[&endpoint, &ordered]).await;
     // Whoever claimed them is no more.
     harness.clock.advance_millis(61_000);
@@ -146,7 +172,7 @@ async fn replicas_share(mut harness: Harness) {
     ids.dedup();
     assert_eq!((harness.receiver.heard("a").len(), ids.len()), (300, 300));
     let heard: Vec<_> = harness.receiver.heard("ordered").into_iter().map(|heard| heard.id).collect();
-    for conversation in 0..3 {
+    for conversation in 1..=3 {
         let of_it = messages.iter().filter(|message| message.conversation_id.0.as_u128() == conversation);
         let expected: Vec<_> = of_it.map(webhook_id).collect();
         let came: Vec<_> = heard.iter().filter(|id| expected.contains(id)).cloned().collect();
