@@ -75,7 +75,9 @@ def test_the_balancer_is_the_only_way_in():
 
 
 def test_postgres_has_a_connection_for_everybody():
-    processes = sum(OURS[name].get("deploy", {}).get("replicas", 1) for name in services_with_a_database()) + 1
+    # Notification's processes have two pools, and the migration is a process too.
+    pools = [*services_with_a_database(), "notification"]
+    processes = sum(OURS[name].get("deploy", {}).get("replicas", 1) for name in pools) + 1
     given = COMPOSE["services"]["postgres"]["command"][1]
     assert int(given.removeprefix("max_connections=")) >= processes * connections_per_pool() + 3
 

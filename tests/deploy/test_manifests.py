@@ -189,6 +189,11 @@ def test_every_secret_of_production_is_in_the_readme():
         assert f"--from-literal={key}=" in readme or f"`{key}`" in readme, key
 
 
+def pools(work):
+    """How many pools of connections its process has: live control, which runs with notification, has one of its own."""
+    return 2 if work.service == "notification" else 1
+
+
 def test_postgres_has_a_connection_for_everybody():
     with_a_database = [work for work in render("production").colloquy if "COLLOQUY_DATABASE_URL" in work.environment]
     scalers = render("production")
@@ -196,11 +201,12 @@ def test_postgres_has_a_connection_for_everybody():
     for work in with_a_database:
         # While a Deployment is replaced, there is one pod more; the migration is one at a time.
         most = scalers.get("HorizontalPodAutoscaler", work.name)["spec"]["maxReplicas"] + 1 if work.service else 1
-        pods += most
+        pods += most * pools(work)
     needed = pods * connections_per_pool()
     assert f"**{needed}**" in (DEPLOY / "README.md").read_text(), f"the README should say {needed}"
 
     dev = render("dev")
     given = next(work for work in dev.workloads if work.name == "postgres").container["args"]
-    pods = sum(2 if work.service else 1 for work in dev.colloquy if "COLLOQUY_DATABASE_URL" in work.environment)
+    with_a_database = [work for work in dev.colloquy if "COLLOQUY_DATABASE_URL" in work.environment]
+    pods = sum((2 if work.service else 1) * pools(work) for work in with_a_database)
     assert int(given[1].removeprefix("max_connections=")) >= pods * connections_per_pool() + 3

@@ -93,7 +93,7 @@ def test_between_pods_exactly_the_edges_of_the_graph_are_open():
     assert Network(production).inside("ingress") == expected
 
 
-def test_what_leaves_the_namespace_is_names_traces_databases_and_recordings():
+def test_what_leaves_the_namespace_is_names_traces_databases_recordings_and_webhooks():
     production = render("production")
     everybody = {work.name for work in production.workloads}
     ours = {work.name: work for work in production.colloquy}
@@ -105,6 +105,8 @@ def test_what_leaves_the_namespace_is_names_traces_databases_and_recordings():
             expected.add((name, "192.0.2.10/32", 5432))
         if "COLLOQUY_OBJECTS_URL" in work.environment:
             expected |= {(name, world, port) for world in ("0.0.0.0/0", "::/0") for port in (80, 443)}
+    # Web servers, and mail servers.
+    expected |= {("notification", world, port) for world in ("0.0.0.0/0", "::/0") for port in (80, 443, 465, 587)}
     assert Network(production).outside("egress") == expected
     assert {name for name, _, port in expected if port == 5432} == services_with_a_database() | {"migrate"}
 
@@ -130,15 +132,17 @@ def test_the_solvers_of_http_01_are_reached_by_the_ingress():
     assert [stranger(peer) for peer in rule["from"]] == ["ingress"] and rule["ports"] == [{"port": 8089}]
 
 
-def test_recordings_are_not_fetched_from_private_networks():
-    (rule,) = [
+def test_nothing_is_fetched_from_private_networks_or_sent_there():
+    rules = [
         peer["ipBlock"]
         for thing in render("production").of("NetworkPolicy")
         for rule in thing["spec"].get("egress", [])
         for peer in rule["to"]
         if peer.get("ipBlock", {}).get("cidr") == "0.0.0.0/0"
     ]
-    assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8"} <= set(rule["except"])
+    assert len(rules) == 2, "of conversation-store and of notification"
+    for rule in rules:
+        assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8"} <= set(rule["except"])
 
 
 def test_the_way_in_leads_to_the_edge():
