@@ -11,6 +11,7 @@ pub(crate) fn cpu_seconds(process: &str) -> Option<f64> {
 /// Returns the processor time of every process of a name, in seconds.
 pub(crate) fn cpu_of_all(name: &str) -> f64 {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let named = processes.filter(|entry| std::fs::read_to_string(entry.path().join("comm")).is_ok_and(|comm| comm.trim() == name));
+    let named =
+        processes.filter(|entry| std::fs::read_to_string(entry.path().join("comm")).is_ok_and(|comm| comm.trim() == name));
     named.filter_map(|entry| cpu_seconds(&entry.file_name().to_string_lossy())).sum()
 }

@@ -97,9 +97,7 @@ async fn conversations(server: &Server, count: usize) -> Vec<String> {
     for some in ids.chunks(500) {
         let events: Vec<Value> = some
             .iter()
-            .map(|id| {
-                json!({"event_id": id, "conversation_id": id, "type": "conversation.started", "data": {"agent_id": "a"}})
-            })
+            .map(|id| json!({"event_id": id, "conversation_id": id, "type": "conversation.started", "data": {"agent_id": "a"}}))
             .collect();
         position = server.post("/v1/events", &json!({ "events": events })).await["position"].as_u64().unwrap();
     }

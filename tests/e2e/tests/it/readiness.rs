@@ -72,7 +72,10 @@ async fn a_process_without_its_database_is_alive_and_not_ready() {
 
     proxy.set(Fault::None);
     until(PATIENCE, "ready again", async || probes.get("/readyz").await.0 == StatusCode::OK).await;
-    assert_eq!((probes.status("").await, probes.status(TRANSCRIPT).await), (ServingStatus::Serving, ServingStatus::Serving));
+    // Said a moment later, service by service.
+    for service in ["", TRANSCRIPT] {
+        until(PATIENCE, "serving again", async || probes.status(service).await == ServingStatus::Serving).await;
+    }
     assert_eq!(probes.get("/livez").await.0, StatusCode::OK);
 }
 

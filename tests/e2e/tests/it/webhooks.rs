@@ -207,7 +207,8 @@ async fn a_test_event_a_rotation_a_retry_and_a_replay() {
         let types = server.get("/v1/webhook-event-types").await;
         let names: Vec<&str> =
             types["event_types"].as_array().unwrap().iter().map(|each| each["name"].as_str().unwrap()).collect();
-        for name in ["conversation_agent_session.analyzed", "conversation.ended", "turn.added", "control.applied", "alert.opened"] {
+        for name in ["conversation_agent_session.analyzed", "conversation.ended", "turn.added", "control.applied", "alert.opened"]
+        {
             assert!(names.contains(&name), "{names:?}");
         }
         let removed = server.request(Method::DELETE, &path).send().await.unwrap();
@@ -219,7 +220,8 @@ async fn a_test_event_a_rotation_a_retry_and_a_replay() {
 #[tokio::test]
 async fn bad_endpoints_are_refused_with_every_reason_and_foreign_ones_are_not_there() {
     let server = Server::start(Engine::Sqlite).await;
-    for url in ["http://127.0.0.1:9/x", "http://localhost/x", "http://169.254.169.254/latest", "http://[::1]/", "http://10.0.0.1"] {
+    for url in ["http://127.0.0.1:9/x", "http://localhost/x", "http://169.254.169.254/latest", "http://[::1]/", "http://10.0.0.1"]
+    {
         let answer = server.request(Method::POST, "/v1/webhook-endpoints").json(&json!({"url": url})).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::BAD_REQUEST, "{url}");
         let problem: Value = answer.json().await.unwrap();
@@ -231,7 +233,9 @@ async fn bad_endpoints_are_refused_with_every_reason_and_foreign_ones_are_not_th
     assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
     let problem: Value = answer.json().await.unwrap();
     let fields: Vec<&str> = problem["errors"].as_array().unwrap().iter().map(|bad| bad["field"].as_str().unwrap()).collect();
-    for (field, part) in ["url", "event_types", "rate_limit", "headers"].into_iter().zip(["url", "event_types", "rate", "headers"]) {
+    for (field, part) in
+        ["url", "event_types", "rate_limit", "headers"].into_iter().zip(["url", "event_types", "rate", "headers"])
+    {
         assert!(fields.iter().any(|named| named.starts_with(part)), "{field} in {problem}");
     }
     // A public address, which nothing is sent to: it is disabled.
@@ -239,7 +243,9 @@ async fn bad_endpoints_are_refused_with_every_reason_and_foreign_ones_are_not_th
     let path = format!("/v1/webhook-endpoints/{}", made["endpoint_id"].as_str().unwrap());
     let foreign = server.key("other", "admin");
     let reader = server.key("default", "conversations:read");
-    for (method, path) in [(Method::GET, path.clone()), (Method::DELETE, path.clone()), (Method::GET, format!("{path}/deliveries"))] {
+    for (method, path) in
+        [(Method::GET, path.clone()), (Method::DELETE, path.clone()), (Method::GET, format!("{path}/deliveries"))]
+    {
         let answer = server.anonymous(method.clone(), &path).header("x-api-key", &foreign).send().await.unwrap();
         assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{method} {path}");
         let answer = server.anonymous(method, &path).header("x-api-key", &reader).send().await.unwrap();

@@ -37,7 +37,9 @@ fn disorder(received: &[Received]) -> Option<String> {
     let mut seen = BTreeSet::new();
     for body in received.iter().map(Received::json) {
         let data = &body["data"];
-        let (Some(conversation), Some(position)) = (data["conversation_id"].as_str(), data["position"].as_u64()) else { continue };
+        let (Some(conversation), Some(position)) = (data["conversation_id"].as_str(), data["position"].as_u64()) else {
+            continue;
+        };
         // A repeat may come late; what is new may not come before what is older.
         if !seen.insert(data["event_id"].to_string()) {
             continue;
