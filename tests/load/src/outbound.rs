@@ -23,6 +23,8 @@ const BATCH: u64 = 500;
 /// Single events of a latency measurement, and how often they come.
 const SINGLE: usize = 300;
 const PACE: Duration = Duration::from_millis(20);
+/// Who sends at a steady rate.
+const STEADY_CLIENTS: u32 = 8;
 
 /// A receiver within this process.
 #[derive(Default)]
@@ -45,7 +47,9 @@ pub(crate) async fn measure(engine: Engine, webhooks: u64) {
     // The reader hears of the endpoint, and connections are made.
     single(&server, &receiver, 50).await;
 
-    println!("webhooks, idle: post to arrival {}", single(&server, &receiver, SINGLE).await.summary());
+    let mut answered = Latencies::default();
+    println!("webhooks, idle: post to arrival {}", single_of(&server, &receiver, SINGLE, &mut answered).await.summary());
+    println!("  post to answer, which waits for the log to be durable: {}", answered.summary());
     rate(&server, &receiver, webhooks).await;
     println!("memory after {webhooks} webhooks: {} MB", memory_kib(&server) / 1024);
     let mut alone = steady(&server, &receiver, 200).await;
@@ -86,29 +90,34 @@ async fn hang() {
 
 /// Sends events one by one, waiting for each to arrive.
 async fn single(server: &Server, receiver: &Receiver, count: usize) -> Latencies {
+    single_of(server, receiver, count, &mut Latencies::default()).await
+}
+
+/// Does the same, and adds how long each answer took to `answered`.
+async fn single_of(server: &Server, receiver: &Receiver, count: usize, answered: &mut Latencies) -> Latencies {
     for _ in 0..count {
         let (id, event) = event();
-        receiver.sent.lock().unwrap().insert(id, Instant::now());
+        let began = Instant::now();
+        receiver.sent.lock().unwrap().insert(id, began);
         server.post("/v1/events", &json!({"events": [event]})).await;
+        answered.add(began.elapsed());
         tokio::time::sleep(PACE).await;
     }
     arrived(receiver).await
 }
 
-/// Sends events at a steady rate, whether they arrive or not.
+/// Sends events at a steady rate, as long as a few at once are enough for that.
 async fn steady(server: &Server, receiver: &Receiver, per_second: u32) -> Latencies {
-    let mut ticks = tokio::time::interval(Duration::from_secs(1) / per_second);
-    let mut sending = futures::stream::FuturesUnordered::new();
-    for _ in 0..per_second * 10 {
-        ticks.tick().await;
-        let (id, event) = event();
-        receiver.sent.lock().unwrap().insert(id, Instant::now());
-        sending.push(async move { server.post("/v1/events", &json!({"events": [event]})).await });
-        if sending.len() > 8 {
-            futures::StreamExt::next(&mut sending).await;
+    let clients = (0..STEADY_CLIENTS).map(|_| async move {
+        let mut ticks = tokio::time::interval(Duration::from_secs(1) * STEADY_CLIENTS / per_second);
+        for _ in 0..per_second * 10 / STEADY_CLIENTS {
+            ticks.tick().await;
+            let (id, event) = event();
+            receiver.sent.lock().unwrap().insert(id, Instant::now());
+            server.post("/v1/events", &json!({"events": [event]})).await;
         }
-    }
-    while futures::StreamExt::next(&mut sending).await.is_some() {}
+    });
+    futures::future::join_all(clients).await;
     arrived(receiver).await
 }
 
