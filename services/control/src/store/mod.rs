@@ -1,6 +1,6 @@
 //! Where leases, commands and what is known of running conversations are kept.
 //!
-//! The statements of both engines are the same and stand in [`engine`]; [`sqlite`] and [`postgres`] have what differs.
+//! The statements of both engines are the same and stand in `engine`; `sqlite` and `postgres` have what differs.
 
 #[cfg(test)]
 mod conformance;

@@ -105,8 +105,8 @@ pub(super) async fn retry(
 
 /// Recover an endpoint
 ///
-/// Tries everything again that it missed (failed or exhausted deliveries) in a stretch of time. Needs the scope
-/// `webhooks:write`.
+/// Tries everything again now that it missed in a stretch of time: deliveries that failed or are exhausted, and those that wait for
+/// another attempt. Needs the scope `webhooks:write`.
 #[utoipa::path(post, path = "/webhook-endpoints/{id}/recover", tag = "Webhooks", operation_id = "recover_webhook_endpoint",
     params(("id" = String, Path, description = "UUID of the endpoint.")),
     request_body = Stretch,

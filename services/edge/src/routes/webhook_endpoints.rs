@@ -120,7 +120,8 @@ pub(super) async fn read(
 /// Change a webhook endpoint
 ///
 /// What is absent stays; `headers` and `filter` are replaced as a whole. Enabling an endpoint that the server disabled lets it be
-/// tried again; `recover` sends what it missed. Needs the scope `webhooks:write`.
+/// tried again: `recover` sends what had failed by then, and `replay` what happened while it was disabled. Needs the scope
+/// `webhooks:write`.
 #[utoipa::path(patch, path = "/webhook-endpoints/{id}", tag = "Webhooks", operation_id = "update_webhook_endpoint",
     params(("id" = String, Path, description = "UUID of the endpoint.")),
     request_body(content((NewWebhookEndpoint = "application/json"), (NewWebhookEndpoint = "application/merge-patch+json"))),

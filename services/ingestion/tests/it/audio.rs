@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use colloquy_proto::log::v1::event::Data;
+use colloquy_proto::log::v1::{RecordingAvailable, TailResponse};
 use tonic::Code;
 use tonic_types::StatusExt;
 
@@ -32,13 +33,19 @@ async fn the_sample_recording_is_stored_and_its_event_names_it() {
     let expected = "fa56019d2b85b9cb5b80b45a20f8f61605800f96644fda453076c054ab37ac60";
     let stored = StoredObject { organization_id: "acme".to_owned(), sha256: expected.to_owned(), size_bytes: 1038 };
     assert_eq!(world.recordings.stored(), [stored]);
-    let events = world.events(ACME).await;
-    let Some(Data::RecordingAvailable(recording)) = events[0].event.clone().and_then(|event| event.data) else {
-        panic!("not a recording: {events:?}");
-    };
+    let recording = recording_of(&world.events_as_service("acme").await);
     assert_eq!(recording.object_key.as_deref(), Some(&*format!("acme/{expected}")));
     assert_eq!((recording.sha256.as_deref(), recording.size_bytes, recording.url), (Some(expected), Some(1038), None));
     assert_eq!(recording.content_type.as_deref(), Some("audio/mpeg"));
+    // Where it is kept is nobody else's business.
+    assert_eq!(recording_of(&world.events(ACME).await).object_key, None);
+}
+
+fn recording_of(events: &[TailResponse]) -> RecordingAvailable {
+    match events[0].event.clone().and_then(|event| event.data) {
+        Some(Data::RecordingAvailable(recording)) => recording,
+        _ => panic!("not a recording: {events:?}"),
+    }
 }
 
 #[tokio::test]

@@ -179,6 +179,15 @@ impl World {
         events.map(Result::unwrap).collect().await
     }
 
+    /// Returns every event of an organization in the log, as another service of the installation sees them.
+    pub(crate) async fn events_as_service(&self, organization_id: &str) -> Vec<TailResponse> {
+        let organization_id = organization_id.to_owned();
+        let request = TailRequest { after_position: Some(0), until_end: true, organization_id, ..TailRequest::default() };
+        let mut request = Request::new(request);
+        request.metadata_mut().insert(SERVICE_TOKEN, TOKEN.parse().unwrap());
+        self.log.clone().tail(request).await.unwrap().into_inner().map(Result::unwrap).collect().await
+    }
+
     pub(crate) async fn quarantined(&self, key: &str) -> Vec<pb::QuarantinedDelivery> {
         let request = pb::ListQuarantineRequest { include_resolved: true, page_size: 100, ..Default::default() };
         self.ingestion.clone().list_quarantine(by(key, request)).await.unwrap().into_inner().deliveries
