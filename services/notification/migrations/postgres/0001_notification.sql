@@ -100,7 +100,9 @@ create table pending (
     primary key (organization_id, endpoint_id, delivery_id)
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 5000, autovacuum_analyze_scale_factor = 0.2);
 create index pending_due on pending (organization_id, endpoint_id, due_at) where due_at is not null;
-create index pending_newest on pending (organization_id, endpoint_id, event_type, created_at, delivery_id);
+-- For lists alone, which say that the type is not empty, and none is: without statistics the planner would otherwise take it to find
+-- a delivery by its key, and read all of an endpoint's entries for each.
+create index pending_newest on pending (organization_id, endpoint_id, event_type, created_at, delivery_id) where event_type > '';
 create index pending_lane on pending (organization_id, endpoint_id, conversation_id, position, delivery_id) where ordered;
 create index pending_lane_at_work on pending (organization_id, endpoint_id, conversation_id) where ordered and due_at is not null;
 create index pending_beyond on pending (position) where beyond;
@@ -123,7 +125,8 @@ create table ended (
     attempts text not null,
     primary key (organization_id, endpoint_id, delivery_id)
 );
-create index ended_newest on ended (organization_id, endpoint_id, status, event_type, created_at, delivery_id);
+create index ended_newest on ended (organization_id, endpoint_id, status, event_type, created_at, delivery_id)
+    where event_type > '';
 create index ended_at on ended (ended_at);
 
 -- Replays under way.

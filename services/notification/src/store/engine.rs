@@ -371,7 +371,8 @@ const POSITION_LOCK: i32 = 1_852_798_059;
 /// known, would walk all of it later. Compiling takes longer than any of these statements.
 macro_rules! along_keys {
     () => {
-        "set local jit = off; set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off; "
+        "set local jit = off; set local enable_seqscan = off; set local enable_hashjoin = off; set local enable_mergejoin = off; \
+         set local enable_bitmapscan = off; set local enable_material = off; "
     };
 }
 

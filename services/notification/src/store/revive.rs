@@ -100,7 +100,8 @@ pub(super) fn hurry_sql<E: Engine>(condition: &str) -> String {
 }
 
 const ONE: &str = "p.delivery_id = $4";
-pub(super) const MISSED: &str = "p.event_type = $4 and p.created_at >= $5 and p.created_at < $6 and p.attempt_count > 0";
+pub(super) const MISSED: &str =
+    "p.event_type = $4 and p.event_type > '' and p.created_at >= $5 and p.created_at < $6 and p.attempt_count > 0";
 
 type Key = (String, Uuid, Uuid);
 
@@ -171,7 +172,7 @@ impl<E: Engine> SqlStore<E> {
         let sql = format!(
             "{copy} \
              from ended d cross join endpoints e \
-             where d.organization_id = $2 and d.endpoint_id = $3 and d.status = $4 and d.event_type = $5 \
+             where d.organization_id = $2 and d.endpoint_id = $3 and d.status = $4 and d.event_type = $5 and d.event_type > '' \
                  and d.created_at >= $6 and d.created_at < $7 \
                  and e.organization_id = $2 and e.endpoint_id = $3 and e.enabled \
              order by d.created_at \
