@@ -147,6 +147,35 @@ pub enum Data {
     AlertResolved(Alert),
 }
 
+/// The names of all kinds of events, those that only services may see among them.
+pub const KINDS: [&str; 25] = [
+    "conversation.started",
+    "conversation.updated",
+    "conversation.ended",
+    "conversation.analyzed",
+    "conversation.patched",
+    "turn.added",
+    "turn.updated",
+    "transcript.updated",
+    "transcript.completed",
+    "session.started",
+    "session.ended",
+    "transfer.updated",
+    "recording.available",
+    "recording.failed",
+    "feedback.given",
+    "error.raised",
+    "speech.updated",
+    "control.offered",
+    "control.accepted",
+    "control.applied",
+    "control.rejected",
+    "control.lease_changed",
+    "alert.opened",
+    "alert.acknowledged",
+    "alert.resolved",
+];
+
 impl Data {
     /// Returns the kind's name, for example `turn.added`.
     pub const fn kind(&self) -> &'static str {

@@ -18,8 +18,8 @@ mod vocabulary;
 
 pub use event::{
     Alert, Analysis, Change, Command, CommandDone, CommandRefused, ControlOffer, Cost, Data, Ended, ErrorRaised, Event, Facts,
-    Feedback, JsonMap, LeaseChange, Outcome, Patch, Record, Recording, RecordingFailed, Session, SessionEnd, Speech, Transfer,
-    Update,
+    Feedback, JsonMap, KINDS, LeaseChange, Outcome, Patch, Record, Recording, RecordingFailed, Session, SessionEnd, Speech,
+    Transfer, Update,
 };
 pub use turn::{Message, ToolCall, ToolResult, Turn, Word};
 pub use vocabulary::{

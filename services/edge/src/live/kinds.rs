@@ -1,36 +1,15 @@
 //! The kinds of frames a client may choose from.
 
-/// Every kind of frame of an event that may be shown, and the figures.
-const KINDS: [&str; 25] = [
-    "conversation.started",
-    "conversation.updated",
-    "conversation.ended",
-    "conversation.analyzed",
-    "conversation.patched",
-    "turn.added",
-    "turn.updated",
-    "transcript.updated",
-    "transcript.completed",
-    "session.started",
-    "session.ended",
-    "transfer.updated",
-    "recording.available",
-    "recording.failed",
-    "feedback.given",
-    "error.raised",
-    "speech.updated",
-    "control.accepted",
-    "control.applied",
-    "control.rejected",
-    "control.lease_changed",
-    "alert.opened",
-    "alert.acknowledged",
-    "alert.resolved",
-    METRICS,
-];
-
 /// The kind of the figures so far, which are no event.
 pub(super) const METRICS: &str = "metrics";
+
+/// Seen by services only.
+const PRIVATE: &str = "control.offered";
+
+/// Returns every kind of frame of an event that may be shown, and the figures.
+fn all() -> impl Iterator<Item = &'static str> {
+    colloquy_events::KINDS.into_iter().filter(|kind| *kind != PRIVATE).chain([METRICS])
+}
 
 /// Some kinds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,8 +26,8 @@ impl Kinds {
     pub(super) fn read<'a>(words: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let mut chosen = 0;
         for word in words {
-            let place = KINDS.iter().position(|kind| *kind == word);
-            let place = place.ok_or_else(|| format!("each must be one of {}", KINDS.join(", ")))?;
+            let place = all().position(|kind| kind == word);
+            let place = place.ok_or_else(|| format!("each must be one of {}", all().collect::<Vec<_>>().join(", ")))?;
             chosen |= 1 << place;
         }
         Ok(if chosen == 0 { Self::ALL } else { Self(chosen) })
@@ -56,7 +35,7 @@ impl Kinds {
 
     /// Returns one kind. One that nobody can choose is among all of them only.
     pub(super) fn of(kind: &str) -> Self {
-        let place = KINDS.iter().position(|known| *known == kind);
+        let place = all().position(|known| known == kind);
         Self(1 << place.unwrap_or(u32::BITS as usize - 1))
     }
 
@@ -75,7 +54,7 @@ impl Kinds {
         if self == Self::ALL {
             return Vec::new();
         }
-        KINDS.iter().filter(|kind| **kind != METRICS && self.contains(kind)).map(|kind| (*kind).to_owned()).collect()
+        all().filter(|kind| *kind != METRICS && self.contains(kind)).map(str::to_owned).collect()
     }
 }
 
@@ -94,7 +73,7 @@ mod tests {
         let mut all: BTreeSet<&str> = error.split('`').skip(1).step_by(2).filter(|word| *word != "no.such").collect();
         assert!(all.remove("control.offered"), "{error}");
         all.insert(METRICS);
-        assert_eq!(all, BTreeSet::from(KINDS));
+        assert_eq!(all, BTreeSet::from_iter(super::all()));
     }
 
     #[test]

@@ -152,7 +152,7 @@ pub(super) fn tail_request(caller: &Caller, request: pb::TailRequest) -> Result<
         id => errors.check("conversation_id", id.parse().map_err(|_| "must be a UUID")),
     };
     let known = |kind: &&str| of_service || tail::is_public(kind);
-    let kinds: Vec<&str> = tail::KINDS.into_iter().filter(known).collect();
+    let kinds: Vec<&str> = colloquy_events::KINDS.into_iter().filter(known).collect();
     if !request.kinds.iter().all(|kind| kinds.contains(&kind.as_str())) {
         errors.add("kinds", format!("each must be one of {}", kinds.join(", ")));
     }

@@ -270,35 +270,6 @@ fn hide_places(event: &mut pb::Event) {
     }
 }
 
-/// Every kind there is.
-pub(super) const KINDS: [&str; 25] = [
-    "conversation.started",
-    "conversation.updated",
-    "conversation.ended",
-    "conversation.analyzed",
-    "conversation.patched",
-    "turn.added",
-    "turn.updated",
-    "transcript.updated",
-    "transcript.completed",
-    "session.started",
-    "session.ended",
-    "transfer.updated",
-    "recording.available",
-    "recording.failed",
-    "feedback.given",
-    "error.raised",
-    "speech.updated",
-    "control.offered",
-    "control.accepted",
-    "control.applied",
-    "control.rejected",
-    "control.lease_changed",
-    "alert.opened",
-    "alert.acknowledged",
-    "alert.resolved",
-];
-
 /// The kinds that only services may see.
 const PRIVATE_KINDS: [&str; 1] = ["control.offered"];
 
@@ -311,7 +282,7 @@ pub(super) fn is_public(kind: &str) -> bool {
 pub(super) fn kind(event: &pb::Event) -> &'static str {
     use pb::event::Data;
     let Some(data) = &event.data else { return "" };
-    KINDS[match data {
+    colloquy_events::KINDS[match data {
         Data::ConversationStarted(_) => 0,
         Data::ConversationUpdated(_) => 1,
         Data::ConversationEnded(_) => 2,
@@ -353,7 +324,7 @@ mod tests {
         for data in [offered, raised] {
             assert_eq!(is_public(data.kind()), data.is_public(), "{}", data.kind());
         }
-        assert!(PRIVATE_KINDS.iter().all(|kind| KINDS.contains(kind)));
+        assert!(PRIVATE_KINDS.iter().all(|kind| colloquy_events::KINDS.contains(kind)));
         assert!(!is_public(""));
     }
 }
