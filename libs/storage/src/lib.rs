@@ -1,7 +1,8 @@
 //! What every store needs, and nothing of what it keeps: opening databases, bringing them up to date, telling driver errors
-//! apart, page tokens, and encryption at rest.
+//! apart, statements for both engines, page tokens, and encryption at rest.
 
 mod database;
+pub mod engine;
 mod error;
 mod observe;
 mod page_token;

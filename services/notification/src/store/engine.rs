@@ -1,97 +1,9 @@
-//! What differs between the two database engines. Everything else of the store is written once, above this.
+//! What this service's transactions need beyond what [`colloquy_storage::engine`] has: their locks.
 
-use std::fmt::Write;
+use colloquy_storage::engine::{self, Outcome};
+use sqlx::{Pool, Postgres, Sqlite, Transaction};
 
-use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, Database, Pool, Postgres, Row, Sqlite, Transaction};
-use uuid::Uuid;
-
-/// A value to be bound.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Value<'a> {
-    Text(&'a str),
-    OptText(Option<&'a str>),
-    Int(i64),
-    OptInt(Option<i64>),
-    Bool(bool),
-    Id(Uuid),
-    Bytes(&'a [u8]),
-    OptBytes(Option<&'a [u8]>),
-}
-
-/// A column of values to be bound.
-#[derive(Debug)]
-enum Column<'a> {
-    Text(Vec<&'a str>),
-    OptText(Vec<Option<&'a str>>),
-    Int(Vec<i64>),
-    OptInt(Vec<Option<i64>>),
-    Id(Vec<Uuid>),
-    OptBytes(Vec<Option<&'a [u8]>>),
-}
-
-impl Column<'_> {
-    const fn array_type(&self) -> &'static str {
-        match self {
-            Self::Text(_) | Self::OptText(_) => "text[]",
-            Self::Int(_) | Self::OptInt(_) => "bigint[]",
-            Self::Id(_) => "uuid[]",
-            Self::OptBytes(_) => "bytea[]",
-        }
-    }
-}
-
-/// Rows that one statement works on: the table `k`.
-#[derive(Debug, Default)]
-pub(super) struct Rows<'a> {
-    len: usize,
-    columns: Vec<(&'static str, Column<'a>)>,
-}
-
-impl<'a> Rows<'a> {
-    /// Begins a table of `len` rows.
-    pub(super) const fn new(len: usize) -> Self {
-        Self { len, columns: Vec::new() }
-    }
-
-    fn with(mut self, name: &'static str, column: Column<'a>) -> Self {
-        self.columns.push((name, column));
-        self
-    }
-
-    pub(super) fn text(self, name: &'static str, values: impl Iterator<Item = &'a str>) -> Self {
-        self.with(name, Column::Text(values.collect()))
-    }
-
-    pub(super) fn opt_text(self, name: &'static str, values: impl Iterator<Item = Option<&'a str>>) -> Self {
-        self.with(name, Column::OptText(values.collect()))
-    }
-
-    pub(super) fn int(self, name: &'static str, values: impl Iterator<Item = i64>) -> Self {
-        self.with(name, Column::Int(values.collect()))
-    }
-
-    pub(super) fn opt_int(self, name: &'static str, values: impl Iterator<Item = Option<i64>>) -> Self {
-        self.with(name, Column::OptInt(values.collect()))
-    }
-
-    pub(super) fn id(self, name: &'static str, values: impl Iterator<Item = Uuid>) -> Self {
-        self.with(name, Column::Id(values.collect()))
-    }
-
-    pub(super) fn opt_bytes(self, name: &'static str, values: impl Iterator<Item = Option<&'a [u8]>>) -> Self {
-        self.with(name, Column::OptBytes(values.collect()))
-    }
-
-    fn names(&self) -> String {
-        self.columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
-    }
-}
-
-/// Where the rows stand in a statement.
-const ROWS: &str = "{k}";
-
-type Outcome<T> = Result<T, sqlx::Error>;
+pub(super) use colloquy_storage::engine::{Columns, Rows, Value};
 
 /// What the position is held for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,18 +15,14 @@ pub(super) enum Hold {
 }
 
 /// A database engine.
-pub(super) trait Engine: Database + Sized {
-    /// Ends a query whose rows others may not get at the same time.
-    const SKIP_LOCKED: &'static str;
+pub(super) trait Engine: engine::Engine {
     /// The nil UUID: the conversation of what is about none.
     const NIL: &'static str;
     /// Whether one statement can take rows from one table and put them into another.
     const MOVES_AT_ONCE: bool;
 
-    /// Begins a transaction that reads from one state.
-    fn begin_reading(pool: &Pool<Self>) -> impl Future<Output = Outcome<Transaction<'static, Self>>> + Send;
     /// Begins a transaction that writes messages and deliveries, beside others of its kind.
-    fn begin(pool: &Pool<Self>) -> impl Future<Output = Outcome<Transaction<'static, Self>>> + Send;
+    fn begin_beside(pool: &Pool<Self>) -> impl Future<Output = Outcome<Transaction<'static, Self>>> + Send;
     /// The same; whether it happened may be forgotten in a crash of the database that comes at once.
     fn begin_forgettable(pool: &Pool<Self>) -> impl Future<Output = Outcome<Transaction<'static, Self>>> + Send;
     /// Begins a transaction that changes endpoints: it waits until those that write deliveries are over, and they for it.
@@ -123,190 +31,23 @@ pub(super) trait Engine: Database + Sized {
     fn lock_position(connection: &mut Self::Connection, use_of_it: Hold) -> impl Future<Output = Outcome<()>> + Send;
     /// Keeps others from settling these lanes until the transaction ends. `buckets` ascend.
     fn lock_lanes(connection: &mut Self::Connection, buckets: Vec<i32>) -> impl Future<Output = Outcome<()>> + Send;
-
-    /// Runs a query once for all rows, or once a chunk of them; `values` are `$1` and so on, the rows stand for `{k}`.
-    fn query(
-        connection: &mut Self::Connection,
-        sql: &str,
-        values: &[Value<'_>],
-        rows: Option<&Rows<'_>>,
-    ) -> impl Future<Output = Outcome<Vec<Self::Row>>> + Send;
-    /// Runs a statement likewise; returns how many rows it changed.
-    fn execute(
-        connection: &mut Self::Connection,
-        sql: &str,
-        values: &[Value<'_>],
-        rows: Option<&Rows<'_>>,
-    ) -> impl Future<Output = Outcome<u64>> + Send;
-
-    /// Reads a column.
-    fn text(row: &Self::Row, at: usize) -> Outcome<Option<String>>;
-    /// Reads a column.
-    fn int(row: &Self::Row, at: usize) -> Outcome<Option<i64>>;
-    /// Reads a column.
-    fn bool(row: &Self::Row, at: usize) -> Outcome<bool>;
-    /// Reads a column.
-    fn id(row: &Self::Row, at: usize) -> Outcome<Uuid>;
-    /// Reads a column.
-    fn bytes(row: &Self::Row, at: usize) -> Outcome<Option<Vec<u8>>>;
-}
-
-/// Reads the columns of a row in their order.
-pub(super) struct Columns<'a, E: Engine> {
-    row: &'a E::Row,
-    next: usize,
-}
-
-impl<'a, E: Engine> Columns<'a, E> {
-    /// Begins with the first column.
-    pub(super) const fn of(row: &'a E::Row) -> Self {
-        Self { row, next: 0 }
-    }
-
-    const fn advance(&mut self) -> usize {
-        self.next += 1;
-        self.next - 1
-    }
-
-    pub(super) fn opt_text(&mut self) -> Outcome<Option<String>> {
-        E::text(self.row, self.advance())
-    }
-
-    pub(super) fn text(&mut self) -> Outcome<String> {
-        self.opt_text()?.ok_or(sqlx::Error::RowNotFound)
-    }
-
-    pub(super) fn opt_int(&mut self) -> Outcome<Option<i64>> {
-        E::int(self.row, self.advance())
-    }
-
-    pub(super) fn int(&mut self) -> Outcome<i64> {
-        self.opt_int()?.ok_or(sqlx::Error::RowNotFound)
-    }
-
-    pub(super) fn bool(&mut self) -> Outcome<bool> {
-        E::bool(self.row, self.advance())
-    }
-
-    pub(super) fn id(&mut self) -> Outcome<Uuid> {
-        E::id(self.row, self.advance())
-    }
-
-    pub(super) fn opt_bytes(&mut self) -> Outcome<Option<Vec<u8>>> {
-        E::bytes(self.row, self.advance())
-    }
-
-    pub(super) fn bytes(&mut self) -> Outcome<Vec<u8>> {
-        self.opt_bytes()?.ok_or(sqlx::Error::RowNotFound)
-    }
-}
-
-macro_rules! common {
-    () => {
-        fn text(row: &Self::Row, at: usize) -> Outcome<Option<String>> {
-            row.try_get(at)
-        }
-
-        fn int(row: &Self::Row, at: usize) -> Outcome<Option<i64>> {
-            row.try_get(at)
-        }
-
-        fn bool(row: &Self::Row, at: usize) -> Outcome<bool> {
-            row.try_get(at)
-        }
-
-        fn id(row: &Self::Row, at: usize) -> Outcome<Uuid> {
-            row.try_get(at)
-        }
-
-        fn bytes(row: &Self::Row, at: usize) -> Outcome<Option<Vec<u8>>> {
-            row.try_get(at)
-        }
-    };
-}
-
-/// Binds `values` at the end of a query.
-macro_rules! bind_values {
-    ($query:expr, $values:expr) => {
-        $values.iter().fold($query, |query, value| match *value {
-            Value::Text(text) => query.bind(text),
-            Value::OptText(text) => query.bind(text),
-            Value::Int(number) => query.bind(number),
-            Value::OptInt(number) => query.bind(number),
-            Value::Bool(value) => query.bind(value),
-            Value::Id(id) => query.bind(id),
-            Value::Bytes(bytes) => query.bind(bytes),
-            Value::OptBytes(bytes) => query.bind(bytes),
-        })
-    };
-}
-
-/// How many rows one statement takes on SQLite. Few sizes, so that few statements have to be prepared.
-const CHUNKS: [usize; 4] = [128, 32, 8, 1];
-
-/// Divides `len` rows into chunks of the sizes statements are prepared for.
-fn chunks(len: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
-    let mut from = 0;
-    std::iter::from_fn(move || {
-        let size = CHUNKS.into_iter().find(|size| *size <= len - from)?;
-        from += size;
-        Some(from - size..from)
-    })
-}
-
-/// Returns the rows as SQLite takes them: a list of value lists.
-fn value_lists(rows: &Rows<'_>, len: usize, values: usize) -> String {
-    let mut text = format!("k ({}) as (values ", rows.names());
-    let mut place = values;
-    for number in 0..len {
-        text.push_str(if number == 0 { "(" } else { ", (" });
-        for column in 0..rows.columns.len() {
-            place += 1;
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{}${place}", if column == 0 { "" } else { ", " });
-        }
-        text.push(')');
-    }
-    text.push(')');
-    text
-}
-
-type SqliteQuery<'q> = Query<'q, Sqlite, sqlx::sqlite::SqliteArguments>;
-
-fn bind_chunk<'q>(query: SqliteQuery<'q>, rows: &'q Rows<'_>, chunk: std::ops::Range<usize>) -> SqliteQuery<'q> {
-    chunk.fold(query, |query, at| {
-        rows.columns.iter().fold(query, |query, (_, column)| match column {
-            Column::Text(values) => query.bind(values[at]),
-            Column::OptText(values) => query.bind(values[at]),
-            Column::Int(values) => query.bind(values[at]),
-            Column::OptInt(values) => query.bind(values[at]),
-            Column::Id(values) => query.bind(values[at]),
-            Column::OptBytes(values) => query.bind(values[at]),
-        })
-    })
 }
 
 impl Engine for Sqlite {
-    const SKIP_LOCKED: &'static str = "";
     const NIL: &'static str = "x'00000000000000000000000000000000'";
     const MOVES_AT_ONCE: bool = false;
 
-    async fn begin_reading(pool: &Pool<Self>) -> Outcome<Transaction<'static, Self>> {
-        pool.begin().await
-    }
-
-    async fn begin(pool: &Pool<Self>) -> Outcome<Transaction<'static, Self>> {
-        // A deferred transaction that reads first could not always become a writer.
-        pool.begin_with("begin immediate").await
+    async fn begin_beside(pool: &Pool<Self>) -> Outcome<Transaction<'static, Self>> {
+        // There is one writer.
+        <Self as engine::Engine>::begin(pool).await
     }
 
     async fn begin_forgettable(pool: &Pool<Self>) -> Outcome<Transaction<'static, Self>> {
-        Self::begin(pool).await
+        Self::begin_beside(pool).await
     }
 
     async fn begin_alone(pool: &Pool<Self>) -> Outcome<Transaction<'static, Self>> {
-        // There is one writer.
-        Self::begin(pool).await
+        Self::begin_beside(pool).await
     }
 
     async fn lock_position(_: &mut Self::Connection, _: Hold) -> Outcome<()> {
@@ -316,46 +57,6 @@ impl Engine for Sqlite {
     async fn lock_lanes(_: &mut Self::Connection, _: Vec<i32>) -> Outcome<()> {
         Ok(())
     }
-
-    async fn query(
-        connection: &mut Self::Connection,
-        sql: &str,
-        values: &[Value<'_>],
-        rows: Option<&Rows<'_>>,
-    ) -> Outcome<Vec<Self::Row>> {
-        let Some(rows) = rows else {
-            return bind_values!(sqlx::query(AssertSqlSafe(sql)), values).fetch_all(connection).await;
-        };
-        let mut found = Vec::new();
-        for chunk in chunks(rows.len) {
-            // Made of our own texts alone; what comes from outside is bound.
-            let sql = sql.replace(ROWS, &value_lists(rows, chunk.len(), values.len()));
-            let query = bind_chunk(bind_values!(sqlx::query(AssertSqlSafe(sql)), values), rows, chunk);
-            found.extend(query.fetch_all(&mut *connection).await?);
-        }
-        Ok(found)
-    }
-
-    async fn execute(
-        connection: &mut Self::Connection,
-        sql: &str,
-        values: &[Value<'_>],
-        rows: Option<&Rows<'_>>,
-    ) -> Outcome<u64> {
-        let Some(rows) = rows else {
-            return Ok(bind_values!(sqlx::query(AssertSqlSafe(sql)), values).execute(connection).await?.rows_affected());
-        };
-        let mut changed = 0;
-        for chunk in chunks(rows.len) {
-            // As above.
-            let sql = sql.replace(ROWS, &value_lists(rows, chunk.len(), values.len()));
-            let query = bind_chunk(bind_values!(sqlx::query(AssertSqlSafe(sql)), values), rows, chunk);
-            changed += query.execute(&mut *connection).await?.rows_affected();
-        }
-        Ok(changed)
-    }
-
-    common!();
 }
 
 /// What locks are taken on: this service's endpoints, its lanes, and its position.
@@ -376,39 +77,13 @@ macro_rules! along_keys {
     };
 }
 
-/// Returns the rows as PostgreSQL takes them: an array a column.
-fn arrays(rows: &Rows<'_>, values: usize) -> String {
-    let arrays: Vec<String> = (rows.columns.iter().enumerate())
-        .map(|(number, (_, column))| format!("${}::{}", values + number + 1, column.array_type()))
-        .collect();
-    format!("k ({}) as (select * from unnest({}))", rows.names(), arrays.join(", "))
-}
-
-type PostgresQuery<'q> = Query<'q, Postgres, sqlx::postgres::PgArguments>;
-
-fn bind_arrays<'q>(query: PostgresQuery<'q>, rows: &'q Rows<'_>) -> PostgresQuery<'q> {
-    rows.columns.iter().fold(query, |query, (_, column)| match column {
-        Column::Text(values) => query.bind(values),
-        Column::OptText(values) => query.bind(values),
-        Column::Int(values) => query.bind(values),
-        Column::OptInt(values) => query.bind(values),
-        Column::Id(values) => query.bind(values),
-        Column::OptBytes(values) => query.bind(values),
-    })
-}
-
 impl Engine for Postgres {
-    const SKIP_LOCKED: &'static str = "for update skip locked";
     const NIL: &'static str = "'00000000-0000-0000-0000-000000000000'::uuid";
     const MOVES_AT_ONCE: bool = true;
 
-    async fn begin_reading(pool: &Pool<Self>) -> Outcome<Transaction<'static, Self>> {
-        pool.begin_with("begin isolation level repeatable read read only").await
-    }
-
     // Each statement of a transaction sees what was committed before that statement: what is read after a lock is what whoever
     // held it before left.
-    async fn begin(pool: &Pool<Self>) -> Outcome<Transaction<'static, Self>> {
+    async fn begin_beside(pool: &Pool<Self>) -> Outcome<Transaction<'static, Self>> {
         pool.begin_with(concat!("begin; ", along_keys!(), "select pg_advisory_xact_lock_shared(", endpoints_lock!(), ")")).await
     }
 
@@ -444,60 +119,5 @@ impl Engine for Postgres {
             .execute(connection)
             .await
             .map(drop)
-    }
-
-    async fn query(
-        connection: &mut Self::Connection,
-        sql: &str,
-        values: &[Value<'_>],
-        rows: Option<&Rows<'_>>,
-    ) -> Outcome<Vec<Self::Row>> {
-        let Some(rows) = rows else {
-            return bind_values!(sqlx::query(AssertSqlSafe(sql)), values).fetch_all(connection).await;
-        };
-        if rows.len == 0 {
-            return Ok(Vec::new());
-        }
-        // Made of our own texts alone; what comes from outside is bound.
-        let sql = sql.replace(ROWS, &arrays(rows, values.len()));
-        bind_arrays(bind_values!(sqlx::query(AssertSqlSafe(sql)), values), rows).fetch_all(connection).await
-    }
-
-    async fn execute(
-        connection: &mut Self::Connection,
-        sql: &str,
-        values: &[Value<'_>],
-        rows: Option<&Rows<'_>>,
-    ) -> Outcome<u64> {
-        let Some(rows) = rows else {
-            return Ok(bind_values!(sqlx::query(AssertSqlSafe(sql)), values).execute(connection).await?.rows_affected());
-        };
-        if rows.len == 0 {
-            return Ok(0);
-        }
-        // As above.
-        let sql = sql.replace(ROWS, &arrays(rows, values.len()));
-        Ok(bind_arrays(bind_values!(sqlx::query(AssertSqlSafe(sql)), values), rows).execute(connection).await?.rows_affected())
-    }
-
-    common!();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_are_divided_into_few_sizes() {
-        let sizes: Vec<usize> = chunks(300).map(|chunk| chunk.len()).collect();
-        assert_eq!(sizes, [128, 128, 32, 8, 1, 1, 1, 1]);
-        assert_eq!(chunks(0).count(), 0);
-    }
-
-    #[test]
-    fn each_engine_gets_rows_in_its_own_way() {
-        let rows = Rows::new(2).text("a", ["x", "y"].into_iter()).int("b", [1, 2].into_iter());
-        assert_eq!(value_lists(&rows, 2, 1), "k (a, b) as (values ($2, $3), ($4, $5))");
-        assert_eq!(arrays(&rows, 1), "k (a, b) as (select * from unnest($2::text[], $3::bigint[]))");
     }
 }

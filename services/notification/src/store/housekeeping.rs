@@ -44,7 +44,7 @@ impl<E: Engine> SqlStore<E> {
         let mut gone = self.remove_of_gone_endpoints(limit).await?;
         for sql in [OLD_DELIVERIES, OLD_CONVERSATIONS] {
             let values = [Value::Int(before.as_millis()), Value::Int((limit - gone.min(limit)) as i64)];
-            let mut tx = E::begin(&self.writer).await?;
+            let mut tx = E::begin_beside(&self.writer).await?;
             gone += E::execute(&mut tx, sql, &values, None).await?;
             tx.commit().await?;
         }
@@ -60,7 +60,7 @@ impl<E: Engine> SqlStore<E> {
     }
 
     async fn remove_of_gone_endpoints(&self, limit: u64) -> Result<u64, StoreError> {
-        let mut tx = E::begin(&self.writer).await?;
+        let mut tx = E::begin_beside(&self.writer).await?;
         let endpoints = E::query(&mut tx, "select organization_id, endpoint_id from gone_endpoints limit 100", &[], None).await?;
         let mut gone = 0;
         for row in &endpoints {
@@ -83,7 +83,7 @@ impl<E: Engine> SqlStore<E> {
 
     /// Removes those of the oldest messages that no delivery needs; returns how many it looked at, and how many it removed.
     async fn remove_messages(&self, before: Timestamp, count: u64) -> Result<(u64, u64), StoreError> {
-        let mut tx = E::begin(&self.writer).await?;
+        let mut tx = E::begin_beside(&self.writer).await?;
         let values = [Value::Int(before.as_millis()), Value::Int(count as i64)];
         let mut old: Vec<MessageKey> = Vec::new();
         for row in &E::query(&mut tx, OLD_MESSAGES, &values, None).await? {

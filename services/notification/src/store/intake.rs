@@ -244,7 +244,7 @@ impl<E: Engine> SqlStore<E> {
     ) -> Result<Vec<Uuid>, StoreError> {
         // The only time there is here; near enough to now for what is kept for weeks.
         let now = claimed_until.as_millis();
-        let mut tx = E::begin(&self.writer).await?;
+        let mut tx = E::begin_beside(&self.writer).await?;
         write_known::<E>(&mut tx, &batch.known, now).await?;
         let mut claimed = HashSet::new();
         let mut lanes = Vec::new();
@@ -301,7 +301,7 @@ impl<E: Engine> SqlStore<E> {
         deliveries: &[Delivery],
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut tx = E::begin(&self.writer).await?;
+        let mut tx = E::begin_beside(&self.writer).await?;
         let messages: BTreeMap<MessageKey<'_>, &Message> = messages.iter().map(|message| (key_of(message), message)).collect();
         insert_messages::<E>(&mut tx, &messages, false, now.as_millis()).await?;
         let mut sorted: Vec<&Delivery> = deliveries.iter().collect();

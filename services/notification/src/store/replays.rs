@@ -21,7 +21,7 @@ impl<E: Engine> SqlStore<E> {
         // Of an endpoint that is removed at this moment, none is left behind.
         let sql = "insert into replays (organization_id, replay_id, endpoint_id, request, page_token, due_at) \
              select $1, $2, endpoint_id, $4, $5, 0 from endpoints where organization_id = $1 and endpoint_id = $3";
-        let mut tx = E::begin(&self.writer).await?;
+        let mut tx = E::begin_beside(&self.writer).await?;
         E::execute(&mut tx, sql, &values, None).await?;
         tx.commit().await?;
         Ok(())

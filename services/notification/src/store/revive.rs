@@ -138,7 +138,7 @@ impl<E: Engine> SqlStore<E> {
         delivery: Uuid,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
-        let mut tx = E::begin(&self.writer).await?;
+        let mut tx = E::begin_beside(&self.writer).await?;
         let keys = Rows::new(1)
             .text("organization_id", std::iter::once(organization.as_str()))
             .id("endpoint_id", std::iter::once(endpoint))
@@ -180,7 +180,7 @@ impl<E: Engine> SqlStore<E> {
              {RETURNING}"
         );
         let [organization, endpoint] = key(organization, endpoint);
-        let mut tx = E::begin(&self.writer).await?;
+        let mut tx = E::begin_beside(&self.writer).await?;
         let (mut count, mut lanes) = (0, BTreeSet::new());
         for event_type in event_types::<E>(&mut tx, "pending", &[organization, endpoint]).await? {
             let values = [
