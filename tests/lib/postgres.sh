@@ -51,11 +51,13 @@ start_postgres() {
   }
   rm -f "$postgres_folder.initdb.log"
 
+  # What these tests write need not survive a loss of power; those of tests/faults start servers of their own.
   # A port is known to be free once PostgreSQL has it. These are below those that the kernel hands out by itself.
   for attempt in 1 2 3 4 5; do
     port=$((20000 + RANDOM % 12000))
     if as_postgres "$postgres_bin/pg_ctl" --pgdata="$postgres_folder/data" --log="$postgres_folder/server.log" --wait \
-      -o "-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories=$postgres_folder -c max_connections=800" \
+      -o "-c listen_addresses=127.0.0.1 -c port=$port -c unix_socket_directories=$postgres_folder -c max_connections=800 \
+        -c fsync=off -c full_page_writes=off -c max_wal_size=256MB" \
       --timeout=60 start </dev/null >/dev/null; then
       export COLLOQUY_TEST_POSTGRES_URL="postgres://colloquy:$password@127.0.0.1:$port/postgres"
       say "PostgreSQL: $("$postgres_bin/postgres" --version), port $port"
