@@ -51,9 +51,10 @@ pub const fn phase(data: &Data) -> u8 {
         Data::Analyzed(analysis) => match analysis.authority {
             Authority::Own => 4,
             Authority::Provider => 5,
-            Authority::Human => 6,
+            Authority::OwnLeading => 6,
+            Authority::Human => 7,
         },
-        Data::FeedbackGiven(_) => 7,
-        Data::Patched(_) => 8,
+        Data::FeedbackGiven(_) => 8,
+        Data::Patched(_) => 9,
     }
 }

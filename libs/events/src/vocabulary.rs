@@ -174,6 +174,8 @@ words! {
         Own = "own",
         /// The provider.
         Provider = "provider",
+        /// Colloquy's own analysers, where the organization trusts them more than the provider.
+        OwnLeading = "own_leading",
         /// A person.
         Human = "human",
     }

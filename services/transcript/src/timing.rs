@@ -4,11 +4,10 @@
 //! start of the turn before, since a reader may rely on both. What is missing is filled in from the neighbours.
 
 use colloquy_events::Turn;
+use colloquy_figures::{LATEST_MS, Times};
 
 use crate::width;
 
-/// Times beyond this many milliseconds (9,999 hours) are mistakes, such as a date in the place of an offset.
-pub(crate) const LATEST_MS: i64 = 9_999 * 3_600_000;
 /// An estimated turn lasts at least this long.
 const SHORTEST_MS: i64 = 1000;
 
@@ -67,18 +66,6 @@ pub fn of_turns(turns: &[Turn], duration_ms: Option<i64>) -> Vec<Option<Timing>>
     turns.iter().map(|turn| if turn.is_spoken() { timings.next() } else { None }).collect()
 }
 
-/// A word's times when they can be true, moved to the nearest that can be where they nearly are.
-pub(crate) fn word_span(word: &colloquy_events::Word) -> Option<(i64, i64)> {
-    let plausible = word.start_ms <= word.end_ms && word.end_ms >= 0 && word.end_ms <= LATEST_MS && !word.text.trim().is_empty();
-    plausible.then(|| (word.start_ms.max(0), word.end_ms))
-}
-
-/// Returns when a turn begins and ends as far as it says so itself, in milliseconds; times that cannot be true count as unsaid.
-pub(crate) fn known(turn: &Turn) -> (Option<i64>, Option<i64>) {
-    let known = Known::of(turn);
-    (known.start, known.end)
-}
-
 /// What a spoken turn says about its own times.
 struct Known {
     start: Option<i64>,
@@ -91,14 +78,8 @@ struct Known {
 impl Known {
     fn of(turn: &Turn) -> Self {
         let length = turn.heard().map_or(0, width::spoken_ms).clamp(SHORTEST_MS, LATEST_MS);
-        let mut spans = turn.words.iter().filter_map(word_span);
-        if let Some((start, end)) = spans.next() {
-            let end = spans.fold(end, |latest, (_, end)| latest.max(end));
-            return Self { start: Some(start), end: Some(end), from_words: true, length };
-        }
-        let start = turn.start_ms.filter(|ms| *ms <= LATEST_MS).map(|ms| ms.max(0));
-        let end = turn.end_ms.filter(|end| (start.unwrap_or(0)..=LATEST_MS).contains(end));
-        Self { start, end, from_words: false, length }
+        let Times { start, end, from_words } = Times::of(turn);
+        Self { start, end, from_words, length }
     }
 
     fn source(&self) -> Source {

@@ -1,9 +1,10 @@
 //! When each place in a turn's text is spoken.
 
 use colloquy_events::Word;
+use colloquy_figures::word_span;
 use unicode_width::UnicodeWidthChar;
 
-use crate::timing::{Source, Timing, word_span};
+use crate::timing::{Source, Timing};
 use crate::width;
 
 /// How many letters ahead a word is looked for, when what was recognised and what is shown differ.
