@@ -23,9 +23,18 @@ const IDEMPOTENT: &[&str] = &[
     "colloquy.analytics.v1.AlertService/GetAlertRule",
     "colloquy.analytics.v1.AlertService/ListAlertRules",
     "colloquy.analytics.v1.AlertService/ListAlerts",
+    "colloquy.analytics.v1.AnalyticsService/CompareAnalytics",
+    "colloquy.analytics.v1.AnalyticsService/FindPatterns",
+    "colloquy.analytics.v1.AnalyticsService/GetAnalysisSettings",
     "colloquy.analytics.v1.AnalyticsService/GetAnalyticsSchema",
     "colloquy.analytics.v1.AnalyticsService/GetConversationAnalytics",
+    "colloquy.analytics.v1.AnalyticsService/ListAgentPerformance",
     "colloquy.analytics.v1.AnalyticsService/QueryAnalytics",
+    "colloquy.analytics.v1.AnalyzerService/CompareAnalyzerVersions",
+    "colloquy.analytics.v1.AnalyzerService/GetAnalyzer",
+    "colloquy.analytics.v1.AnalyzerService/GetBackfill",
+    "colloquy.analytics.v1.AnalyzerService/ListAnalyzerRuns",
+    "colloquy.analytics.v1.AnalyzerService/ListAnalyzers",
     "colloquy.conversation.v1.ConversationService/GetAgent",
     "colloquy.conversation.v1.ConversationService/GetConversation",
     "colloquy.conversation.v1.ConversationService/ListAgents",
@@ -51,7 +60,9 @@ const IDEMPOTENT: &[&str] = &[
     "colloquy.notification.v1.WebhookService/ListWebhookEventTypes",
     "colloquy.transcript.v1.TranscriptService/GetFigures",
     "colloquy.transcript.v1.TranscriptService/GetTranscript",
+    "colloquy.transcript.v1.TranscriptService/MatchConversations",
     "colloquy.transcript.v1.TranscriptService/RenderTranscript",
+    "colloquy.transcript.v1.TranscriptService/SearchTurns",
 ];
 
 /// Methods whose streams have no end of their own. A connection that is to be closed ends them; whoever reads begins again.

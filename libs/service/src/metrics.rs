@@ -29,6 +29,12 @@
 //! | `colloquy_notification_pending` | gauge | | deliveries that are pending |
 //! | `colloquy_notification_oldest_due_seconds` | gauge | | for how long the oldest delivery that is due has been, 0 without any |
 //! | `colloquy_notification_endpoints_disabled_total` | counter | `reason` | endpoints the server disabled |
+//! | `colloquy_analyses_total` | counter | `outcome` | conversations that were to be analysed, by what became of them |
+//! | `colloquy_analysis_duration_seconds` | histogram | | time the analysers took for a conversation |
+//! | `colloquy_analysis_queue` | gauge | | conversations that wait to be analysed |
+//! | `colloquy_analysis_oldest_due_seconds` | gauge | | for how long the oldest of them that is due has been, 0 without any |
+//! | `colloquy_alerts_opened_total` | counter | `scope`, `severity` | alerts that rules on a `conversation` or a `metric` raised |
+//! | `colloquy_alert_window_looks_total` | counter | `outcome` | looks at rules over a window: `kept`, or `late` when another replica's was |
 //! | `colloquy_database_pool_connections` | gauge | `service`, `pool`, `state` | connections that are `idle`, in use (`used`), allowed (`max`) |
 //!
 //! Over OTLP a unit is not part of the name: `colloquy_fold_duration` in `s`; and a counter has no `_total`.
@@ -36,11 +42,14 @@
 //! `outcome` of a delivery: `accepted`, `duplicate`, `quarantined`, `refused_signature`, `refused_other`, `failed`. Consumers are
 //! those of the services, by name, the first [`MAX_CONSUMER_NAMES`] of them; what organizations call theirs is no label, and they
 //! ask `ListConsumers`. `kind` of an attempt: `webhook`, `slack`, `email`; its `outcome`: `taken`, `retried`, `exhausted`, `gone`.
-//! `reason`: `gone`, `failing`. Gauges of the log, its consumers, the quarantine, the fetch queue and the backlog of notifications
-//! are of the whole installation and a few seconds old: replicas tell the same, so take the maximum, not the sum.
+//! `reason`: `gone`, `failing`. `outcome` of an analysis: `done`, `gone`, `later`, `failed`. Gauges of the log, its consumers, the
+//! quarantine, the fetch queue and the backlogs of notifications and analyses are of the whole installation and a few seconds old:
+//! replicas tell the same, so take the maximum, not the sum.
 //!
 //! Gauges are asked for, not told: whoever has the number registers a function, which must answer at once.
 
+mod alerts;
+mod analytics;
 mod clients;
 mod consumers;
 mod control;
@@ -57,6 +66,8 @@ mod streams;
 use opentelemetry::global;
 use opentelemetry::metrics::{AsyncInstrument, Counter, Histogram, Meter};
 
+pub use alerts::{alert_opened, alert_window_looked};
+pub use analytics::{AnalysisBacklog, AnalysisOutcome, analysis, analysis_took, register_analysis_backlog};
 pub use clients::client_retry;
 pub use consumers::{ConsumerLag, MAX_CONSUMER_NAMES, consumer_redelivered, register_consumer_lag};
 pub use control::control_command;
