@@ -1,7 +1,7 @@
 //! The record of one conversation, as plain Rust. What [`crate::fold`] makes and [`crate::convert`] writes down.
 
 use colloquy_events::{
-    CallSuccessful, Cost, Direction, JsonMap, Outcome, RecordingChannel, ResolutionStatus, Sentiment, Status, Thumbs,
+    Authority, CallSuccessful, Cost, Direction, JsonMap, Outcome, RecordingChannel, ResolutionStatus, Sentiment, Status, Thumbs,
 };
 use colloquy_types::{ConversationId, Provider, Timestamp};
 
@@ -56,6 +56,8 @@ pub(crate) struct Conversation {
     pub(crate) translation_language: Option<String>,
     /// How it went.
     pub(crate) analytics: Analytics,
+    /// How it went by each authority alone, in ascending order of weight.
+    pub(crate) judgements: Vec<(Authority, Analytics)>,
     /// What came of it.
     pub(crate) outcome: Outcome,
     /// How it was carried.

@@ -26,6 +26,12 @@ pub(crate) enum Error {
     /// The log did not take the change.
     #[error("the log refused: {}", .0.message())]
     Log(Status),
+    /// Transcript did not say where something was said.
+    #[error("transcript refused: {}", .0.message())]
+    Search(Status),
+    /// The words searched for were said in too many conversations to count those of the list.
+    #[error("the conversations in which these words were said cannot be counted")]
+    Uncountable,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -45,7 +51,12 @@ impl Describe for Error {
             Self::PageToken(bad) => Problem::invalid_field("page_token", bad.to_string()),
             Self::StalePageToken => Problem::invalid_field("page_token", "is older than 30 minutes; begin again without it"),
             Self::Problem(problem) => problem.clone(),
-            Self::Log(status) => Problem::from_status(status),
+            Self::Log(status) | Self::Search(status) => Problem::from_status(status),
+            Self::Uncountable => Problem::invalid_field(
+                "include_total",
+                "cannot be answered: these words were said in more than 10,000 conversations, and more than 20,000 are to be looked \
+                 through; narrow the filter or the search, or leave it out",
+            ),
             Self::Store(error) => error.describe(),
         }
     }

@@ -21,12 +21,24 @@ use crate::convert::{self, ListRequest, record};
 use crate::error::Error;
 use crate::fold::fold;
 use crate::list::{Cursor, Filter, Query, Sort};
+use crate::search::{Search, Transcripts};
 use crate::store::{ConversationStore, WALK_LIMIT};
+
+/// What calls are answered with.
+pub(crate) struct Deps {
+    pub(crate) store: Arc<dyn ConversationStore>,
+    pub(crate) changes: Changes,
+    pub(crate) transcripts: Transcripts,
+    pub(crate) progress: Progress,
+    pub(crate) page_tokens: PageTokens,
+    pub(crate) clock: Arc<dyn Clock>,
+}
 
 /// Answers calls.
 pub(crate) struct Handler {
     store: Arc<dyn ConversationStore>,
     changes: Changes,
+    transcripts: Transcripts,
     progress: Progress,
     page_tokens: PageTokens,
     clock: Arc<dyn Clock>,
@@ -34,18 +46,13 @@ pub(crate) struct Handler {
 
 /// What must stay the same from page to page.
 #[derive(Serialize)]
-struct Walk<'a>(&'static str, &'a str, &'a Filter, Sort);
+struct Walk<'a>(&'static str, &'a str, &'a Filter, Sort, &'a str);
 
 impl Handler {
     /// Returns a handler over the store.
-    pub(crate) fn new(
-        store: Arc<dyn ConversationStore>,
-        changes: Changes,
-        progress: Progress,
-        page_tokens: PageTokens,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
-        Self { store, changes, progress, page_tokens, clock }
+    pub(crate) fn new(deps: Deps) -> Self {
+        let Deps { store, changes, transcripts, progress, page_tokens, clock } = deps;
+        Self { store, changes, transcripts, progress, page_tokens, clock }
     }
 
     /// Returns a conversation as it is now.
@@ -69,6 +76,19 @@ impl Handler {
         Ok(record::complete(&conversation, organization))
     }
 
+    /// Returns a conversation as it is now, also with what each authority judged where a release kept the record that did not keep
+    /// that.
+    async fn judged_record(&self, organization: &OrganizationId, id: ConversationId) -> Result<pb::Conversation, Error> {
+        let mut conversation = self.record(organization, id).await?;
+        if record::lacks_judgements(&conversation) {
+            let received = self.store.events(organization, id).await?;
+            let events: Vec<_> = received.into_iter().map(|received| received.event).collect();
+            let folded = fold(&events).map(|folded| record::complete(&folded, organization));
+            conversation.judgements = folded.map(|folded| folded.judgements).unwrap_or_default();
+        }
+        Ok(conversation)
+    }
+
     fn cursor(&self, walk: &Walk<'_>, token: &str, now: Timestamp) -> Result<Option<Cursor>, Error> {
         if token.is_empty() {
             return Ok(None);
@@ -87,7 +107,7 @@ impl Handler {
     ) -> Result<pb::ListConversationsResponse, Error> {
         let now = self.clock.now();
         let ListRequest { filter, sort, page_size } = wanted;
-        let walk = Walk("conversations", organization.as_str(), &filter, sort);
+        let walk = Walk("conversations", organization.as_str(), &filter, sort, &request.search);
         let cursor = self.cursor(&walk, &request.page_token, now)?;
         self.progress.wait_for(request.min_position).await?;
         let query = Query {
@@ -97,12 +117,19 @@ impl Handler {
             limit: page_size,
             cursor,
             count: request.include_total,
+            among: None,
         };
-        let page = self.store.page(&query, now).await?;
+        let page = if request.search.is_empty() {
+            self.store.page(&query, now).await?
+        } else {
+            let search = Search { words: request.search.clone(), min_position: request.min_position };
+            self.transcripts.page(&*self.store, &search, query, now).await?
+        };
         let mut conversations = Vec::with_capacity(page.conversations.len());
         for kept in page.conversations {
             let mut conversation = record::decode(&kept.bytes, &organization, kept.id)?;
             conversation.sessions.clear();
+            conversation.judgements.clear();
             if !with_summaries {
                 conversation.summary = None;
             }
@@ -110,6 +137,16 @@ impl Handler {
         }
         let next_page_token = page.next.map(|next| self.page_tokens.seal(&walk, &next)).unwrap_or_default();
         Ok(pb::ListConversationsResponse { conversations, next_page_token, total_size: page.total })
+    }
+}
+
+/// Takes out what is not for this caller.
+fn withhold(conversation: &mut pb::Conversation, caller: &Caller) {
+    if !caller.has(Scope::TranscriptsRead) {
+        conversation.summary = None;
+    }
+    if !matches!(caller, Caller::Service) {
+        conversation.judgements.clear();
     }
 }
 
@@ -129,11 +166,10 @@ impl ConversationService for Handler {
         self.progress.wait_for(request.min_position).await?;
         let mut conversation = match as_of {
             Some(as_of) => self.record_as_of(&organization, id, as_of).await?,
+            None if matches!(caller, Caller::Service) => self.judged_record(&organization, id).await?,
             None => self.record(&organization, id).await?,
         };
-        if !caller.has(Scope::TranscriptsRead) {
-            conversation.summary = None;
-        }
+        withhold(&mut conversation, &caller);
         Ok(Response::new(pb::GetConversationResponse { conversation: Some(conversation) }))
     }
 
@@ -144,6 +180,10 @@ impl ConversationService for Handler {
         let caller = Caller::of(&request);
         let mut request = request.into_inner();
         let organization = caller.acting_for(&request.organization_id, Scope::ConversationsRead)?;
+        if !request.search.is_empty() && !caller.has(Scope::TranscriptsRead) {
+            let message = format!("this API key lacks the scope '{}', which search needs", Scope::TranscriptsRead);
+            return Err(Problem::permission_denied("SCOPE_MISSING", message).into());
+        }
         let wanted = convert::list_from_pb(&mut request)?;
         let with_summaries = request.include_summary && caller.has(Scope::TranscriptsRead);
         Ok(Response::new(self.list(organization, request, wanted, with_summaries).await?))
@@ -168,9 +208,7 @@ impl ConversationService for Handler {
             self.changes.patch(&organization, id, patch).await?.position
         };
         let mut conversation = self.record(&organization, id).await?;
-        if !caller.has(Scope::TranscriptsRead) {
-            conversation.summary = None;
-        }
+        withhold(&mut conversation, &caller);
         let response = pb::UpdateConversationResponse { conversation: Some(conversation), position: position.0 };
         Ok(Response::new(response))
     }

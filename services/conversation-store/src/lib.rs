@@ -13,6 +13,7 @@ mod gauges;
 mod grpc;
 mod list;
 mod recording;
+mod search;
 mod store;
 mod stored_event;
 mod sweep;
@@ -59,6 +60,8 @@ pub struct Deps {
     pub stop: CancellationToken,
     /// The event log, called as this installation itself.
     pub log: Transport,
+    /// Transcripts, called as this installation itself: they know where something was said.
+    pub transcripts: Transport,
 }
 
 /// Opens the store and returns the service.
@@ -72,8 +75,14 @@ pub async fn build(settings: Settings, deps: Deps) -> anyhow::Result<Service> {
     let progress = Progress::starting_at(Position::START);
     let appender = Appender::new(deps.log.clone());
     let changes = Changes::new(conversations.clone(), appender.clone(), progress.clone(), deps.clock.clone());
-    let handler =
-        grpc::Handler::new(conversations.clone(), changes, progress.clone(), deps.page_tokens.clone(), deps.clock.clone());
+    let handler = grpc::Handler::new(grpc::Deps {
+        store: conversations.clone(),
+        changes,
+        transcripts: search::Transcripts::new(deps.transcripts),
+        progress: progress.clone(),
+        page_tokens: deps.page_tokens.clone(),
+        clock: deps.clock.clone(),
+    });
     let server = ConversationServiceServer::new(handler).max_encoding_message_size(MAX_MESSAGE_BYTES);
 
     let checks = vec![database.observe(NAME), colloquy_log_client::check(NAME, deps.log.clone(), deps.clock.clone())];

@@ -1,10 +1,12 @@
 //! Which conversations a list holds, in what order, and where a page ends.
 
+mod indexed;
+
 use std::str::FromStr;
 
-use colloquy_events::Status;
-use colloquy_types::{OrganizationId, Provider, Timestamp};
-use serde::{Deserialize, Serialize};
+use colloquy_filter::{Expression, to_text};
+use colloquy_types::{OrganizationId, Timestamp};
+use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
 /// Which conversations; every part narrows. Serialised, it is what a page token is bound to.
@@ -12,6 +14,8 @@ use uuid::Uuid;
 pub(crate) struct Filter {
     /// What single-valued columns must be.
     pub(crate) equal: Vec<(Column, String)>,
+    /// One more column that must be any of these.
+    pub(crate) one_of: Option<(Column, Vec<String>)>,
     /// Any of these; empty means all.
     pub(crate) statuses: Vec<&'static str>,
     /// By topic.
@@ -26,6 +30,13 @@ pub(crate) struct Filter {
     pub(crate) duration_min_ms: Option<i64>,
     /// At most this long.
     pub(crate) duration_max_ms: Option<i64>,
+    /// What else must hold: what no index serves.
+    #[serde(serialize_with = "as_text", skip_serializing_if = "Option::is_none")]
+    pub(crate) rest: Option<Expression>,
+}
+
+fn as_text<S: Serializer>(rest: &Option<Expression>, serializer: S) -> Result<S::Ok, S::Error> {
+    rest.as_ref().map(to_text).serialize(serializer)
 }
 
 /// A column a list is filtered by for equality.
@@ -34,6 +45,8 @@ pub(crate) struct Filter {
 pub(crate) enum Column {
     /// By agent.
     AgentId,
+    /// By the agent's version.
+    AgentVersionId,
     /// By customer.
     ClientId,
     /// By end user.
@@ -58,9 +71,9 @@ pub(crate) enum Column {
 
 impl Column {
     /// Every column.
-    #[cfg(test)]
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::AgentId,
+        Self::AgentVersionId,
         Self::ClientId,
         Self::UserId,
         Self::Caller,
@@ -77,6 +90,7 @@ impl Column {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::AgentId => "agent_id",
+            Self::AgentVersionId => "agent_version_id",
             Self::ClientId => "client_id",
             Self::UserId => "user_id",
             Self::Caller => "caller",
@@ -220,6 +234,9 @@ pub(crate) struct Cursor {
     /// The last conversation of the page before.
     #[serde(rename = "p")]
     pub(crate) after: Place,
+    /// The words searched for were said in more conversations than are listed at once.
+    #[serde(rename = "c", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) common: bool,
 }
 
 /// A page to be read.
@@ -237,16 +254,6 @@ pub(crate) struct Query {
     pub(crate) cursor: Option<Cursor>,
     /// Whether to count all that match now.
     pub(crate) count: bool,
-}
-
-/// The providers by name: what the filter allows.
-pub(crate) fn provider(text: &str) -> Result<&'static str, colloquy_types::UnknownProvider> {
-    text.parse::<Provider>().map(Provider::as_str)
-}
-
-/// The statuses a filter names, none when it names all of them.
-pub(crate) fn statuses(mut wanted: Vec<Status>) -> Vec<&'static str> {
-    wanted.sort_unstable();
-    wanted.dedup();
-    if wanted.len() == Status::ALL.len() { Vec::new() } else { wanted.into_iter().map(Status::as_str).collect() }
+    /// Only these.
+    pub(crate) among: Option<Vec<Uuid>>,
 }

@@ -1,7 +1,7 @@
 //! The record of a conversation as `colloquy.conversation.v1.Conversation`: what is served is also what is kept.
 
 use colloquy_events::convert::timestamp_to_pb;
-use colloquy_events::{JsonMap, Outcome, RecordingChannel, Status};
+use colloquy_events::{Authority, JsonMap, Outcome, RecordingChannel, Status};
 use colloquy_proto::conversation::v1 as pb;
 use colloquy_storage::StoreError;
 use colloquy_types::{ConversationId, OrganizationId};
@@ -89,6 +89,7 @@ fn to_pb(conversation: &Conversation) -> pb::Conversation {
         metadata_json: object(&conversation.metadata),
         sessions: conversation.sessions.iter().map(session).collect(),
         feedback: conversation.feedback.iter().map(feedback).collect(),
+        judgements: conversation.judgements.iter().map(judgement).collect(),
     }
 }
 
@@ -113,6 +114,33 @@ fn analytics(analytics: &Analytics) -> pb::Analytics {
         satisfaction_source: analytics.satisfaction.map(|satisfaction| satisfaction.source().to_owned()),
         custom_analysis_json: object(&analytics.custom_analysis),
     }
+}
+
+fn judgement((authority, judged): &(Authority, Analytics)) -> pb::Judgement {
+    pb::Judgement {
+        authority: authority.to_string(),
+        call_successful: judged.call_successful.to_string(),
+        summary: judged.summary.clone(),
+        analytics: Some(analytics(judged)),
+    }
+}
+
+/// Returns whether a record was kept by a release that did not keep what each authority judged, although one did.
+pub(crate) fn lacks_judgements(record: &pb::Conversation) -> bool {
+    let judged = |analytics: &pb::Analytics| {
+        analytics.sentiment.is_some()
+            || analytics.sentiment_score.is_some()
+            || !analytics.topics.is_empty()
+            || !analytics.keywords.is_empty()
+            || analytics.intent.is_some()
+            || analytics.satisfaction_score.is_some()
+            || !matches!(analytics.resolution_status.as_str(), "" | "unknown")
+            || !matches!(analytics.custom_analysis_json.as_str(), "" | "{}")
+    };
+    record.judgements.is_empty()
+        && (record.summary.is_some()
+            || !matches!(record.call_successful.as_str(), "" | "unknown")
+            || record.analytics.as_ref().is_some_and(judged))
 }
 
 fn outcome(outcome: &Outcome) -> pb::Outcome {

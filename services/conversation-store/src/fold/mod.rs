@@ -14,10 +14,12 @@ mod sessions;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use colloquy_events::standing::Standing;
-use colloquy_events::{Change, Data, Event, Feedback as FeedbackEvent, JsonMap, Patch, TransferState, order, turn_set};
+use colloquy_events::{
+    Authority, Change, Data, Event, Feedback as FeedbackEvent, JsonMap, Patch, TransferState, order, turn_set,
+};
 use colloquy_types::Timestamp;
 use serde_json::Value;
 
@@ -37,6 +39,7 @@ pub(crate) fn fold(events: &[Event]) -> Option<Conversation> {
     let mut known = Known::default();
     let mut ending = Ending::default();
     let mut judgement = Judgement::default();
+    let mut judgements: BTreeMap<Authority, Judgement> = BTreeMap::new();
     let mut errors = Vec::new();
     let mut feedback = Vec::new();
     let mut transferred = false;
@@ -47,7 +50,10 @@ pub(crate) fn fold(events: &[Event]) -> Option<Conversation> {
         }
         match &event.data {
             Data::Ended(ended) => ending.learn(ended),
-            Data::Analyzed(analysis) => judgement.learn(analysis),
+            Data::Analyzed(analysis) => {
+                judgement.learn(analysis);
+                judgements.entry(analysis.authority).or_default().learn(analysis);
+            }
             Data::Patched(patch) => apply_patch(&mut known, patch),
             Data::TransferUpdated(transfer) => {
                 transferred |= matches!(transfer.state, TransferState::Bridged | TransferState::Ended);
@@ -90,6 +96,8 @@ pub(crate) fn fold(events: &[Event]) -> Option<Conversation> {
         language: known.language,
         translation_language: known.translation_language,
         analytics: judgement.conclude(&feedback, transferred || ending.transferred_to.is_some()),
+        // What people said and where it was handed is known beside what an authority judges.
+        judgements: judgements.into_iter().map(|(authority, mut own)| (authority, own.conclude(&[], false))).collect(),
         outcome: judgement.outcome,
         technical: Technical {
             voice_platform: known.voice_platform,

@@ -108,6 +108,59 @@ fn a_persons_judgement_beats_the_providers_and_that_beats_our_own() {
 }
 
 #[test]
+fn our_own_judgement_leads_where_the_organization_trusts_it_more_and_a_persons_leads_always() {
+    let by = |number, at, authority: Authority| {
+        let analysis = Analysis {
+            summary: Some(authority.to_string()),
+            intent: (authority == Authority::OwnLeading).then(|| "refund".to_owned()),
+            ..Analysis::by(authority)
+        };
+        event(number, at, Data::Analyzed(analysis))
+    };
+    // The older, the weightier: time does not count among authorities.
+    let all = [
+        by(1, 400, Authority::Own),
+        by(2, 300, Authority::Provider),
+        by(3, 200, Authority::OwnLeading),
+        by(4, 100, Authority::Human),
+    ];
+    for (count, leading) in [(1, "own"), (2, "provider"), (3, "own_leading"), (4, "human")] {
+        let analytics = folded(&all[..count]).analytics;
+        assert_eq!(analytics.summary.as_deref(), Some(leading));
+        assert_eq!(analytics.intent.is_some(), count >= 3);
+    }
+}
+
+#[test]
+fn what_each_authority_judged_is_kept_beside_what_leads() {
+    let analyzed = |number, at, analysis| event(number, at, Data::Analyzed(analysis));
+    let provider = |score| Analysis {
+        satisfaction_score: Some(score),
+        call_successful: Some(CallSuccessful::Success),
+        topics: Some(vec!["billing".to_owned()]),
+        ..Analysis::by(Authority::Provider)
+    };
+    let own = Analysis { sentiment_score: Some(-0.5), ..Analysis::by(Authority::Own) };
+    let rated = Data::FeedbackGiven(Feedback { rating: Some(5), thumbs: None, comment: None });
+    let events = [
+        analyzed(1, 10, provider(2.0)),
+        analyzed(2, 20, provider(3.0)),
+        analyzed(3, 30, own),
+        event(4, 40, rated),
+        event(5, 50, Data::TransferUpdated(Transfer { state: TransferState::Bridged, destination: None })),
+    ];
+    let conversation = folded(&events);
+    let [(Authority::Own, own), (Authority::Provider, provider)] = conversation.judgements.as_slice() else {
+        panic!("{:?}", conversation.judgements)
+    };
+    assert_eq!((own.sentiment_score, own.satisfaction, own.topics.len()), (Some(-0.5), None, 0));
+    assert_eq!((own.call_successful, own.resolution_status), (CallSuccessful::Unknown, ResolutionStatus::Unknown));
+    assert_eq!((provider.satisfaction, provider.sentiment_score), (Some(Satisfaction::Inferred(3.0)), None));
+    assert_eq!(conversation.analytics.satisfaction, Some(Satisfaction::Caller(5.0)));
+    assert_eq!(conversation.analytics.resolution_status, ResolutionStatus::Transferred);
+}
+
+#[test]
 fn a_rating_by_a_person_is_the_satisfaction() {
     let inferred = Analysis { satisfaction_score: Some(2.0), ..Analysis::by(Authority::Provider) };
     let rated = |number, at, rating, thumbs| event(number, at, Data::FeedbackGiven(Feedback { rating, thumbs, comment: None }));
@@ -331,7 +384,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             ..Ended::new(status)
         },
     );
-    let authority = prop_oneof![Just(Authority::Own), Just(Authority::Provider), Just(Authority::Human)];
+    let authority = prop::sample::select(Authority::ALL.to_vec());
     let analysis = (facts.clone(), authority, text(), prop::option::of(0.0..6.0_f64), text()).prop_map(
         |(facts, authority, summary, satisfaction_score, result)| Analysis {
             facts,

@@ -13,8 +13,10 @@ use futures::stream::BoxStream;
 use tempfile::TempDir;
 use tonic::Code;
 use tonic::service::Routes;
+use tonic_types::StatusExt;
 
 use super::*;
+use crate::search::testing::Said;
 use crate::store;
 use crate::sweep::Sweeper;
 
@@ -82,6 +84,7 @@ struct World {
     handler: Handler,
     sweeper: Sweeper,
     log: Log,
+    said: Said,
     clock: ManualClock,
     _folder: TempDir,
 }
@@ -99,8 +102,10 @@ async fn world() -> World {
     let time: Arc<dyn Clock> = Arc::new(clock.clone());
     let changes = Changes::new(view.clone(), appender.clone(), progress.clone(), time.clone());
     let sweeper = Sweeper::new(view.clone(), appender, time.clone(), Duration::from_secs(3_600));
-    let handler = Handler::new(view, changes, progress, PageTokens::new(b"test"), time);
-    World { handler, sweeper, log, clock, _folder: folder }
+    let said = Said::listing_fewer_than(usize::MAX);
+    let (transcripts, page_tokens) = (said.transcripts(), PageTokens::new(b"test"));
+    let handler = Handler::new(Deps { store: view, changes, transcripts, progress, page_tokens, clock: time });
+    World { handler, sweeper, log, said, clock, _folder: folder }
 }
 
 fn organization() -> OrganizationId {
@@ -329,4 +334,123 @@ async fn a_service_names_the_organization_it_asks_for() {
     // A key may name its own organization, and no other.
     assert!(conversation(&organization, None).await.is_ok());
     assert_eq!(conversation("other", None).await.unwrap_err(), Code::NotFound);
+}
+
+#[tokio::test]
+async fn what_each_authority_judged_is_for_services() {
+    let world = world().await;
+    world.talk("c").await;
+    let said_by = |authority: Authority| {
+        let analysis = Analysis {
+            summary: Some(authority.to_string()),
+            call_successful: Some(colloquy_events::CallSuccessful::Success),
+            satisfaction_score: Some(4.0),
+            ..Analysis::by(authority)
+        };
+        Data::Analyzed(analysis)
+    };
+    world.happen("c", vec![said_by(Authority::Own)]).await;
+    assert_eq!(world.get("c", WRITER).await.unwrap().summary.as_deref(), Some("they talked"), "the provider leads");
+    world.happen("c", vec![said_by(Authority::OwnLeading)]).await;
+    let seen = world.get("c", WRITER).await.unwrap();
+    assert_eq!(seen.summary.as_deref(), Some("own_leading"));
+    assert!(seen.judgements.is_empty(), "not for keys");
+    assert!(world.tag("c", "x").await.unwrap().conversation.unwrap().judgements.is_empty());
+    let listed = world.list(pb::ListConversationsRequest::default(), WRITER).await.unwrap();
+    assert!(listed.conversations[0].judgements.is_empty());
+
+    let by_service = async |as_of| {
+        let request = pb::GetConversationRequest {
+            conversation_id: "native:c".to_owned(),
+            organization_id: "acme".to_owned(),
+            as_of,
+            ..Default::default()
+        };
+        let mut request = ask(request, READER);
+        request.extensions_mut().insert(Caller::Service);
+        world.handler.get_conversation(request).await.unwrap().into_inner().conversation.unwrap().judgements
+    };
+    for as_of in [None, Some(timestamp_to_pb(world.clock.now()))] {
+        let judgements = by_service(as_of).await;
+        let said: Vec<_> = judgements.iter().map(|said| (said.authority.as_str(), said.summary.as_deref().unwrap())).collect();
+        assert_eq!(said, [("own", "own"), ("provider", "they talked"), ("own_leading", "own_leading")]);
+        let own = &judgements[0];
+        assert_eq!(own.call_successful, "success");
+        let analytics = own.analytics.as_ref().unwrap();
+        assert_eq!(analytics.satisfaction_source.as_deref(), Some("inferred"));
+        assert_eq!((analytics.resolution_status.as_str(), analytics.custom_analysis_json.as_str()), ("unknown", "{}"));
+    }
+    world.happen("c", vec![said_by(Authority::Human)]).await;
+    assert_eq!(world.get("c", WRITER).await.unwrap().summary.as_deref(), Some("human"));
+}
+
+#[tokio::test]
+async fn a_filter_is_an_expression_too_and_its_errors_name_the_column() {
+    let world = world().await;
+    world.talk("a").await;
+    world.clock.advance_millis(1_000);
+    world.talk("b").await;
+    let list = async |expression: &str, page_token: &str| {
+        let filter =
+            pb::ConversationFilter { agent_id: Some("ann".to_owned()), expression: expression.to_owned(), ..Default::default() };
+        let request = pb::ListConversationsRequest {
+            filter: Some(filter),
+            page_size: 1,
+            include_total: true,
+            page_token: page_token.to_owned(),
+            ..Default::default()
+        };
+        world.list(request, READER).await
+    };
+    let all = "turn_count >= 1 AND (status = in_progress OR tag:x)";
+    let first = list(all, "").await.unwrap();
+    assert_eq!((first.conversations.len(), first.total_size), (1, Some(2)));
+    let second = list(all, &first.next_page_token).await.unwrap();
+    assert_ne!(second.conversations[0].conversation_id, first.conversations[0].conversation_id);
+    assert_eq!(list("turn_count > 1", "").await.unwrap().total_size, Some(0));
+    assert_eq!(list("turn_count >= 1", &first.next_page_token).await.unwrap_err().code(), Code::InvalidArgument);
+
+    for (expression, expected) in [
+        ("turn_count >= many", "column 15: "),
+        ("turn_count >= 1 AND intent = refund", "column 21: 'intent' is known to analytics only"),
+        ("\"a refund\"", "column 1: 'a refund' stands alone"),
+        ("agent_id = 'ann' or 1 = 1", "column 18: OR is written in capitals"),
+    ] {
+        let refused = list(expression, "").await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        let details = refused.get_details_bad_request().unwrap();
+        let bad = &details.field_violations[0];
+        assert!(bad.field == "filter" && bad.description.starts_with(expected), "{expression}: {bad:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_search_narrows_a_list_for_those_who_may_read_transcripts() {
+    let world = world().await;
+    for name in ["a", "b", "c"] {
+        world.talk(name).await;
+        world.clock.advance_millis(1_000);
+    }
+    for name in ["a", "c"] {
+        world.said.say("refund", ConversationId::derive(&organization(), Provider::Native, name).0);
+    }
+    let request = |page_token: String| pb::ListConversationsRequest {
+        search: "refund".to_owned(),
+        page_size: 1,
+        page_token,
+        include_total: true,
+        min_position: 1,
+        ..Default::default()
+    };
+    assert_eq!(world.list(request(String::new()), READER).await.unwrap_err().code(), Code::PermissionDenied);
+    let first = world.list(request(String::new()), WRITER).await.unwrap();
+    assert_eq!((first.conversations[0].external_id.as_str(), first.total_size), ("c", Some(2)));
+    let second = world.list(request(first.next_page_token.clone()), WRITER).await.unwrap();
+    assert_eq!((second.conversations[0].external_id.as_str(), second.next_page_token.as_str()), ("a", ""));
+    assert!(world.said.asked().iter().all(|asked| asked.min_position == 1 && asked.organization_id == "acme"));
+    let other = pb::ListConversationsRequest { search: "money".to_owned(), ..request(first.next_page_token) };
+    assert_eq!(world.list(other, WRITER).await.unwrap_err().code(), Code::InvalidArgument);
+    let bad = pb::ListConversationsRequest { search: "-refund".to_owned(), ..request(String::new()) };
+    let refused = world.list(bad, WRITER).await.unwrap_err();
+    assert_eq!(refused.get_details_bad_request().unwrap().field_violations[0].field, "search");
 }

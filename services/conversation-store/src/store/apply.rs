@@ -26,7 +26,6 @@ use crate::turn_events::{Named, TurnEvents};
 struct Existing {
     named: Named,
     columns: ListColumns,
-    agent_version_id: Option<String>,
     list_version: i64,
     record: Vec<u8>,
     turns: Vec<u8>,
@@ -45,7 +44,6 @@ struct Folded<'a> {
     last_received_at: Timestamp,
     live: i64,
     columns: ListColumns,
-    agent_version_id: Option<String>,
     words: Words,
     /// What the words were, when there was a record.
     old_words: Words,
@@ -72,7 +70,6 @@ impl Folded<'_> {
     fn differs_in_turns_alone(&self) -> bool {
         self.existing.as_ref().is_some_and(|existing| {
             existing.columns.same_but_turns(&self.columns)
-                && existing.agent_version_id == self.agent_version_id
                 && existing.columns.status == self.columns.status
                 && self.old_words == self.words
         })
@@ -155,7 +152,7 @@ async fn read_existing<E: Engine>(
 ) -> Result<Vec<Option<Existing>>, StoreError> {
     let mut found: Vec<Option<Existing>> = touched.iter().map(|_| None).collect();
     let select = format!(
-        ") select k.number, c.external_id, c.agent_version_id, c.list_version, c.record, c.turns, {}
+        ") select k.number, c.external_id, c.list_version, c.record, c.turns, {}
          from k cross join conversations c
          where c.organization_id = k.organization_id and c.conversation_id = k.conversation_id",
         columns::NAMES
@@ -166,13 +163,11 @@ async fn read_existing<E: Engine>(
         let number = columns.int()? as usize;
         let Some(touched) = touched.get(number) else { continue };
         let external_id = String::from_utf8_lossy(&columns.bytes()?).into_owned();
-        let agent_version_id = columns.opt_text()?;
         let list_version = columns.int()?;
         let (record, turns) = (columns.bytes()?, columns.bytes()?);
         found[number] = Some(Existing {
             named: Named { external_id, ..touched.named.clone() },
             columns: ListColumns::read(&mut columns)?,
-            agent_version_id,
             list_version,
             record,
             turns,
@@ -270,7 +265,6 @@ fn fold_one(touched: Touched<'_>, mut existing: Option<Existing>) -> Result<Opti
         last_received_at,
         live: liveness(&conversation),
         columns: ListColumns::of(&conversation),
-        agent_version_id: columns::indexed(&conversation.agent.version_id),
         words,
         old_words,
         record,
@@ -368,7 +362,6 @@ async fn write_conversations<E: Engine>(
         } else {
             row.push(Value::Bytes(conversation.conversation.external_id.as_bytes()));
             row.push(Value::Int(conversation.live));
-            row.push(Value::OptText(conversation.agent_version_id.as_deref()));
             row.extend(conversation.columns.values());
             whole.push(row);
         }
@@ -384,7 +377,7 @@ async fn write_conversations<E: Engine>(
          where conversations.organization_id = k.organization_id and conversations.conversation_id = k.conversation_id";
     write::<E>(connection, head, &turns, tail).await?;
 
-    let names = format!("last_received_at, list_version, record, turns, external_id, live, agent_version_id, {}", columns::NAMES);
+    let names = format!("last_received_at, list_version, record, turns, external_id, live, {}", columns::NAMES);
     let head = format!("insert into conversations (organization_id, conversation_id, {names}) values ");
     let sets: Vec<String> = names.split(", ").map(|name| format!("{0} = excluded.{0}", name.trim())).collect();
     let tail = format!(" on conflict (organization_id, conversation_id) do update set {}", sets.join(", "));
@@ -424,15 +417,15 @@ async fn write_agents<E: Engine>(connection: &mut E::Connection, folded: &[Folde
     let mut counts: BTreeMap<AgentKey<'_>, i64> = BTreeMap::new();
     for conversation in folded {
         let organization = conversation.organization().as_str();
-        let new = (&conversation.columns, &conversation.agent_version_id);
-        let old = conversation.existing.as_ref().map(|existing| (&existing.columns, &existing.agent_version_id));
-        if old.is_some_and(|old| (&old.0.agent_id, old.1) == (&new.0.agent_id, new.1)) {
+        let new = &conversation.columns;
+        let old = conversation.existing.as_ref().map(|existing| &existing.columns);
+        if old.is_some_and(|old| (&old.agent_id, &old.agent_version_id) == (&new.agent_id, &new.agent_version_id)) {
             continue;
         }
-        for ((columns, version), change) in old.map(|old| (old, -1)).into_iter().chain([(new, 1)]) {
+        for (columns, change) in old.map(|old| (old, -1)).into_iter().chain([(new, 1)]) {
             let Some(agent_id) = columns.agent_id.as_deref() else { continue };
             *counts.entry((organization, agent_id, &columns.provider, None)).or_default() += change;
-            if let Some(version) = version.as_deref() {
+            if let Some(version) = columns.agent_version_id.as_deref() {
                 *counts.entry((organization, agent_id, &columns.provider, Some(version))).or_default() += change;
             }
         }

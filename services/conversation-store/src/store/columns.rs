@@ -13,7 +13,7 @@ fn indexable(text: &str) -> Option<&str> {
 }
 
 /// Returns `text` when an index can hold it.
-pub(super) fn indexed(text: &Option<String>) -> Option<String> {
+fn indexed(text: &Option<String>) -> Option<String> {
     text.as_deref().and_then(indexable).map(str::to_owned)
 }
 
@@ -25,6 +25,7 @@ const MOST_WORDS: usize = 256;
 pub(super) struct ListColumns {
     pub(super) provider: String,
     pub(super) agent_id: Option<String>,
+    pub(super) agent_version_id: Option<String>,
     pub(super) client_id: Option<String>,
     pub(super) user_id: Option<String>,
     pub(super) caller: Option<String>,
@@ -42,7 +43,7 @@ pub(super) struct ListColumns {
 }
 
 /// The names of the columns, in the order of [`ListColumns::values`].
-pub(super) const NAMES: &str = "provider, agent_id, client_id, user_id, caller, channel, status, call_successful, \
+pub(super) const NAMES: &str = "provider, agent_id, agent_version_id, client_id, user_id, caller, channel, status, call_successful, \
     resolution_status, outcome, sentiment, language, created_at, duration_ms, turn_count, satisfaction_score";
 
 impl ListColumns {
@@ -50,6 +51,7 @@ impl ListColumns {
         Self {
             provider: conversation.provider.to_string(),
             agent_id: indexed(&conversation.agent.id),
+            agent_version_id: indexed(&conversation.agent.version_id),
             client_id: indexed(&conversation.client_id),
             user_id: indexed(&conversation.user_id),
             caller: indexed(&conversation.caller_number),
@@ -71,6 +73,7 @@ impl ListColumns {
         Ok(Self {
             provider: columns.text()?,
             agent_id: columns.opt_text()?,
+            agent_version_id: columns.opt_text()?,
             client_id: columns.opt_text()?,
             user_id: columns.opt_text()?,
             caller: columns.opt_text()?,
@@ -88,10 +91,11 @@ impl ListColumns {
         })
     }
 
-    pub(super) fn values(&self) -> [Value<'_>; 16] {
+    pub(super) fn values(&self) -> [Value<'_>; 17] {
         [
             Value::Text(&self.provider),
             Value::OptText(self.agent_id.as_deref()),
+            Value::OptText(self.agent_version_id.as_deref()),
             Value::OptText(self.client_id.as_deref()),
             Value::OptText(self.user_id.as_deref()),
             Value::OptText(self.caller.as_deref()),

@@ -18,8 +18,12 @@ pub(crate) enum Value<'a> {
 
 /// A database engine.
 pub(crate) trait Engine: Database + Sized {
-    /// The condition that `e.value` takes each member of the JSON array in column `column`.
-    fn each_word(column: &str) -> String;
+    /// Put behind a text, makes it be ordered by its bytes.
+    const BYTEWISE: &'static str;
+    /// The table `e` whose `value` takes each member of the JSON array in column `column`.
+    fn words_of(column: &str) -> String;
+    /// Adds the table `k` with `ids` as its `id`; one text of SQL, however many they are.
+    fn push_ids(builder: &mut QueryBuilder<Self>, ids: &[Uuid]);
     /// Binds a value at the end of a statement.
     fn bind(builder: &mut QueryBuilder<Self>, value: Value<'_>);
     /// Runs a statement.
@@ -149,8 +153,24 @@ macro_rules! common {
 }
 
 impl Engine for Sqlite {
-    fn each_word(column: &str) -> String {
-        format!("select 1 from json_each({column}) as e where e.value")
+    const BYTEWISE: &'static str = "";
+
+    fn words_of(column: &str) -> String {
+        format!("json_each({column}) as e")
+    }
+
+    fn push_ids(builder: &mut QueryBuilder<Self>, ids: &[Uuid]) {
+        let mut list = String::with_capacity(2 + ids.len() * 35);
+        list.push('[');
+        for (number, id) in ids.iter().enumerate() {
+            list.push_str(if number == 0 { "\"" } else { ",\"" });
+            list.push_str(id.simple().encode_lower(&mut Uuid::encode_buffer()));
+            list.push('"');
+        }
+        list.push(']');
+        builder.push("(select unhex(e.value) as id from json_each(");
+        builder.push_bind(list);
+        builder.push(") as e) as k");
     }
 
     async fn begin(pool: &SqlitePool) -> Result<Transaction<'static, Self>, sqlx::Error> {
@@ -167,8 +187,16 @@ impl Engine for Sqlite {
 }
 
 impl Engine for Postgres {
-    fn each_word(column: &str) -> String {
-        format!("select 1 from json_array_elements_text({column}::json) as e(value) where e.value")
+    const BYTEWISE: &'static str = " collate \"C\"";
+
+    fn words_of(column: &str) -> String {
+        format!("json_array_elements_text({column}::json) as e(value)")
+    }
+
+    fn push_ids(builder: &mut QueryBuilder<Self>, ids: &[Uuid]) {
+        builder.push("unnest(");
+        builder.push_bind(ids.to_vec());
+        builder.push(") as k(id)");
     }
 
     async fn begin(pool: &PgPool) -> Result<Transaction<'static, Self>, sqlx::Error> {

@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
+use colloquy_filter::sql::{Bound, Place as FieldPlace, condition};
+use colloquy_filter::{Expression, Field, Kind, Op, fields};
 use colloquy_storage::StoreError;
-use colloquy_types::{ConversationId, Timestamp};
+use colloquy_types::{ConversationId, OrganizationId, Timestamp};
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::engine::{Columns, Engine, Value, read};
 use super::sql::SqlStore;
-use super::{Kept, Page};
+use super::{Candidates, Kept, Page};
 use crate::list::{Cursor, Filter, Key, Place, Query, Sort, SortField};
 
 /// A conversation of a page; with its record where it was read already.
@@ -20,41 +22,50 @@ struct Entry {
 
 impl<E: Engine> SqlStore<E> {
     pub(super) async fn read_page(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
-        let (version, began_at) = match &query.cursor {
-            Some(cursor) => (cursor.version, cursor.began_at),
-            None => (self.walks.begin(&self.readers, now).await?, now.as_millis()),
-        };
+        let walk = self.walk(query, now).await?;
         let mut connection = self.readers.acquire().await?;
-        let mut entries = Vec::new();
-        for part in parts(query) {
-            entries.extend(part.read::<E>(&mut connection, query, version).await?);
-        }
-        // After the conversations themselves: one that changes in between is then found twice rather than never.
-        entries.extend(read_history::<E>(&mut connection, query, version).await?);
-        entries.sort_by(|a, b| a.place.key.cmp_in(query.sort, b.place.key).then(a.place.id.cmp(&b.place.id)));
-        entries.dedup_by_key(|entry| entry.place.id);
-        let has_more = entries.len() > query.limit;
-        entries.truncate(query.limit);
+        let (entries, has_more) = read_entries::<E>(&mut connection, query, walk.version, true).await?;
         let after = entries.last().map(|last| last.place).filter(|_| has_more);
         let total = if query.count { Some(count::<E>(&mut connection, query).await?) } else { None };
         Ok(Page {
-            next: after.map(|after| Cursor { version, began_at, after }),
-            conversations: self.complete(&mut connection, query, entries).await?,
+            next: after.map(|after| walk.after(after)),
+            conversations: self.complete(&mut connection, &query.organization_id, entries).await?,
             total,
         })
     }
 
-    /// Adds the records of those that were found in the history. One that was erased meanwhile has none.
+    pub(super) async fn read_candidates(&self, query: &Query, now: Timestamp) -> Result<Candidates, StoreError> {
+        let walk = self.walk(query, now).await?;
+        let mut connection = self.readers.acquire().await?;
+        let (entries, has_more) = read_entries::<E>(&mut connection, query, walk.version, false).await?;
+        let places = entries.into_iter().map(|entry| walk.after(entry.place)).collect();
+        Ok(Candidates { places, has_more })
+    }
+
+    pub(super) async fn read_records(&self, organization: &OrganizationId, places: &[Cursor]) -> Result<Vec<Kept>, StoreError> {
+        let entries = places.iter().map(|cursor| Entry { place: cursor.after, record: None }).collect();
+        let mut connection = self.readers.acquire().await?;
+        self.complete(&mut connection, organization, entries).await
+    }
+
+    async fn walk(&self, query: &Query, now: Timestamp) -> Result<Walk, StoreError> {
+        Ok(match &query.cursor {
+            Some(cursor) => Walk { version: cursor.version, began_at: cursor.began_at },
+            None => Walk { version: self.walks.begin(&self.readers, now).await?, began_at: now.as_millis() },
+        })
+    }
+
+    /// Adds the records of those that were found without. One that was erased meanwhile has none.
     async fn complete(
         &self,
         connection: &mut E::Connection,
-        query: &Query,
+        organization: &OrganizationId,
         entries: Vec<Entry>,
     ) -> Result<Vec<Kept>, StoreError> {
         let missing: Vec<Vec<Value<'_>>> = entries
             .iter()
             .filter(|entry| entry.record.is_none())
-            .map(|entry| vec![Value::Text(query.organization_id.as_str()), Value::Id(entry.place.id)])
+            .map(|entry| vec![Value::Text(organization.as_str()), Value::Id(entry.place.id)])
             .collect();
         let head = "with k (organization_id, conversation_id) as (values ";
         let tail = ") select c.conversation_id, c.record from k cross join conversations c
@@ -73,26 +84,65 @@ impl<E: Engine> SqlStore<E> {
     }
 }
 
+/// A walk through a list.
+struct Walk {
+    version: i64,
+    began_at: i64,
+}
+
+impl Walk {
+    /// Returns where it goes on behind a place.
+    const fn after(&self, after: Place) -> Cursor {
+        Cursor { version: self.version, began_at: self.began_at, after, common: false }
+    }
+}
+
+/// Reads what a page holds, in order, and whether there is more behind it.
+async fn read_entries<E: Engine>(
+    connection: &mut E::Connection,
+    query: &Query,
+    version: i64,
+    with_records: bool,
+) -> Result<(Vec<Entry>, bool), sqlx::Error> {
+    let mut entries = Vec::new();
+    for part in parts(query) {
+        entries.extend(part.read::<E>(connection, query, version, with_records).await?);
+    }
+    // After the conversations themselves: one that changes in between is then found twice rather than never.
+    entries.extend(read_history::<E>(connection, query, version).await?);
+    entries.sort_by(|a, b| a.place.key.cmp_in(query.sort, b.place.key).then(a.place.id.cmp(&b.place.id)));
+    entries.dedup_by_key(|entry| entry.place.id);
+    let has_more = entries.len() > query.limit;
+    entries.truncate(query.limit);
+    Ok((entries, has_more))
+}
+
 /// A part of a list that one index serves in the list's order; the parts are merged.
 #[derive(Clone, Copy)]
 struct Part<'q> {
     /// The tag or topic that leads.
     word: Option<(&'static str, &'q str)>,
-    /// The status, when the list has several and nothing better leads.
-    status: Option<&'static str>,
+    /// One of several values, when nothing better leads.
+    value: Option<(&'static str, &'q str)>,
     /// Only those without the value that is sorted by.
     absent: bool,
 }
 
 fn parts(query: &Query) -> Vec<Part<'_>> {
     let filter = &query.filter;
-    let whole = Part { word: None, status: None, absent: false };
-    let leads: Vec<Part<'_>> = if !filter.tags.is_empty() {
+    let whole = Part { word: None, value: None, absent: false };
+    let leads: Vec<Part<'_>> = if query.among.is_some() {
+        vec![whole]
+    } else if !filter.tags.is_empty() {
         filter.tags.iter().map(|tag| Part { word: Some(("tag", tag)), ..whole }).collect()
     } else if let Some(topic) = &filter.topic {
         vec![Part { word: Some(("topic", topic)), ..whole }]
-    } else if filter.statuses.len() > 1 && filter.equal.is_empty() {
-        filter.statuses.iter().map(|status| Part { status: Some(*status), ..whole }).collect()
+    } else if !filter.equal.is_empty() {
+        vec![whole]
+    } else if let Some((column, values)) = &filter.one_of {
+        values.iter().map(|value| Part { value: Some((column.as_str(), value)), ..whole }).collect()
+    } else if filter.statuses.len() > 1 {
+        filter.statuses.iter().map(|status| Part { value: Some(("status", *status)), ..whole }).collect()
     } else {
         vec![whole]
     };
@@ -113,25 +163,29 @@ impl Part<'_> {
         connection: &mut E::Connection,
         query: &Query,
         version: i64,
+        with_records: bool,
     ) -> Result<Vec<Entry>, sqlx::Error> {
-        let rows = E::fetch(connection, self.statement::<E>(query, version)).await?;
+        let rows = E::fetch(connection, self.statement::<E>(query, version, with_records)).await?;
         rows.iter()
             .map(|row| {
                 let mut columns = Columns::<E>::of(row);
                 let id = columns.id()?;
                 let key = read_key(&mut columns, query.sort.field)?;
-                Ok(Entry { place: Place { key, id }, record: Some(columns.bytes()?) })
+                let record = if with_records { Some(columns.bytes()?) } else { None };
+                Ok(Entry { place: Place { key, id }, record })
             })
             .collect()
     }
 
-    fn statement<E: Engine>(&self, query: &Query, version: i64) -> QueryBuilder<E> {
+    fn statement<E: Engine>(&self, query: &Query, version: i64, with_records: bool) -> QueryBuilder<E> {
         let Sort { field, descending } = query.sort;
         // The words carry what lists are sorted by unless told otherwise, so that their own index serves that order.
         let lead = if self.word.is_some() && field == SortField::CreatedAt { "w" } else { "c" };
-        let column = format!("{lead}.{}", field.column());
+        // Some conversations are looked up and sorted: how many of a list they are, no index knows.
+        let is_sorted = query.among.is_some();
+        let column = if is_sorted { format!("({lead}.{} + 0)", field.column()) } else { format!("{lead}.{}", field.column()) };
         let mut builder = QueryBuilder::new("select c.conversation_id, ");
-        builder.push(&column).push(", c.record from ");
+        builder.push(&column).push(if with_records { ", c.record from " } else { " from " });
         match self.word {
             Some((kind, word)) => {
                 builder.push("conversation_words w cross join conversations c where w.organization_id = ");
@@ -142,22 +196,19 @@ impl Part<'_> {
                 E::bind(&mut builder, Value::Text(word));
                 builder.push(" and c.organization_id = w.organization_id and c.conversation_id = w.conversation_id");
             }
-            None => {
-                builder.push("conversations c where c.organization_id = ");
-                E::bind(&mut builder, Value::Text(query.organization_id.as_str()));
-            }
+            None => push_conversations(&mut builder, query),
         }
         builder.push(" and c.list_version <= ");
         E::bind(&mut builder, Value::Int(version));
-        if let Some(status) = self.status {
-            builder.push(" and c.status = ");
-            E::bind(&mut builder, Value::Text(status));
+        if let Some((column, value)) = self.value {
+            builder.push(format!(" and c.{column} = "));
+            E::bind(&mut builder, Value::Text(value));
         }
-        let statuses = if self.status.is_some() { [].as_slice() } else { query.filter.statuses.as_slice() };
-        push_filter(&mut builder, "c", lead, &query.filter, statuses, field);
+        push_filter(&mut builder, "c", lead, &query.filter, self.value.map(|(column, _)| column), field);
         if let (Some(topic), Some(("tag", _))) = (&query.filter.topic, self.word) {
             push_topic(&mut builder, topic);
         }
+        push_rest::<E>(&mut builder, query, &kept_place::<E>);
         if self.absent {
             builder.push(format!(" and {column} is null"));
         } else if field.may_be_absent() {
@@ -209,33 +260,37 @@ fn push_after<E: Engine>(builder: &mut QueryBuilder<E>, column: &str, id: &str, 
     builder.push(")");
 }
 
-/// Narrows to what the filter's columns say. `times` is the table whose `created_at` is compared.
+/// Narrows to what the filter's columns say, but `decided`. `times` is the table whose `created_at` is compared.
 fn push_filter<E: Engine>(
     builder: &mut QueryBuilder<E>,
     table: &str,
     times: &str,
     filter: &Filter,
-    statuses: &[&'static str],
+    decided: Option<&str>,
     sorted_by: SortField,
 ) {
     for (column, wanted) in &filter.equal {
         builder.push(format!(" and {table}.{} = ", column.as_str()));
         E::bind(builder, Value::Text(wanted));
     }
-    match statuses {
-        [] => {}
-        [status] => {
-            builder.push(format!(" and {table}.status = "));
-            E::bind(builder, Value::Text(status));
-        }
-        several => {
-            // Written as an expression, so that it filters what an index in the list's order yields instead of choosing one.
-            builder.push(format!(" and {table}.status || '' in ("));
-            for (number, status) in several.iter().enumerate() {
-                builder.push(if number == 0 { "" } else { ", " });
-                E::bind(builder, Value::Text(status));
+    let statuses: Vec<&str> = filter.statuses.clone();
+    let others = filter.one_of.iter().map(|(column, values)| (column.as_str(), values.iter().map(String::as_str).collect()));
+    for (column, wanted) in [("status", statuses)].into_iter().chain(others).filter(|(column, _)| Some(*column) != decided) {
+        match wanted.as_slice() {
+            [] => {}
+            [value] => {
+                builder.push(format!(" and {table}.{column} = "));
+                E::bind(builder, Value::Text(value));
             }
-            builder.push(")");
+            several => {
+                // Written as an expression, so that it filters what an index in the list's order yields instead of choosing one.
+                builder.push(format!(" and {table}.{column} || '' in ("));
+                for (number, value) in several.iter().enumerate() {
+                    builder.push(if number == 0 { "" } else { ", " });
+                    E::bind(builder, Value::Text(value));
+                }
+                builder.push(")");
+            }
         }
     }
     let bounds = [(filter.created_from, ">="), (filter.created_before, "<")];
@@ -265,6 +320,81 @@ fn push_topic<E: Engine>(builder: &mut QueryBuilder<E>, topic: &str) {
     builder.push(")");
 }
 
+/// Begins with the conversations of the organization, or with some of them.
+fn push_conversations<E: Engine>(builder: &mut QueryBuilder<E>, query: &Query) {
+    if let Some(ids) = &query.among {
+        E::push_ids(builder, ids);
+        builder.push(" cross join ");
+    }
+    builder.push("conversations c where c.organization_id = ");
+    E::bind(builder, Value::Text(query.organization_id.as_str()));
+    if query.among.is_some() {
+        builder.push(" and c.conversation_id = k.id");
+        for (kind, words) in [("tag", query.filter.tags.as_slice()), ("topic", query.filter.topic.as_slice())] {
+            let is = |word: &String| {
+                let (field, value) = (Field::Known(kind), colloquy_filter::Value::Text(word.clone()));
+                Expression::Compare { field, op: Op::Eq, value }
+            };
+            if !words.is_empty() {
+                builder.push(" and ");
+                push_condition(builder, &Expression::Any(words.iter().map(is).collect()), &kept_place::<E>);
+            }
+        }
+    }
+}
+
+/// Narrows to what no index serves.
+fn push_rest<E: Engine>(builder: &mut QueryBuilder<E>, query: &Query, place_of: &impl Fn(&Field) -> FieldPlace) {
+    if let Some(rest) = &query.filter.rest {
+        builder.push(" and ");
+        push_condition(builder, rest, place_of);
+    }
+}
+
+fn push_condition<E: Engine>(builder: &mut QueryBuilder<E>, rest: &Expression, place_of: &impl Fn(&Field) -> FieldPlace) {
+    let condition = condition(rest, place_of);
+    for (number, text) in condition.texts.iter().enumerate() {
+        builder.push(text);
+        match condition.values.get(number) {
+            Some(Bound::Text(text)) => E::bind(builder, Value::Text(text)),
+            Some(Bound::Int(number)) => E::bind(builder, Value::Int(*number)),
+            Some(Bound::Real(number)) => E::bind(builder, Value::Real(*number)),
+            Some(Bound::Bool(truth)) => E::bind(builder, Value::Int((*truth).into())),
+            None => {}
+        }
+    }
+}
+
+/// Returns where a field of the conversations themselves stands. The times of words are those of their conversations; that they
+/// are compared by order keeps PostgreSQL from reading all words of the organization, to look up those of one page.
+fn kept_place<E: Engine>(field: &Field) -> FieldPlace {
+    place::<E>("c", field, |kind| FieldPlace::Words {
+        from: format!(
+            "conversation_words x where x.organization_id = c.organization_id and x.conversation_id = c.conversation_id
+                 and x.created_at <= c.created_at and x.kind = '{kind}'"
+        ),
+        word: format!("x.word{}", E::BYTEWISE),
+    })
+}
+
+/// Returns where a field stands in what conversations were before they changed.
+fn history_place<E: Engine>(field: &Field) -> FieldPlace {
+    place::<E>("h", field, |kind| FieldPlace::Words {
+        from: format!("{} where 1 = 1", E::words_of(&format!("h.{kind}s"))),
+        word: format!("e.value{}", E::BYTEWISE),
+    })
+}
+
+/// Columns are written as expressions, so that they filter what an index in the list's order yields instead of choosing one.
+fn place<E: Engine>(table: &str, field: &Field, words: impl Fn(&str) -> FieldPlace) -> FieldPlace {
+    let Some(spec) = fields::spec(field).filter(|spec| spec.listed) else { return FieldPlace::Nowhere };
+    match spec.kind {
+        Kind::Words => words(spec.column),
+        Kind::Text | Kind::Phone | Kind::Word(_) => FieldPlace::Column(format!("({table}.{} || ''){}", spec.column, E::BYTEWISE)),
+        _ => FieldPlace::Column(format!("({table}.{} + 0)", spec.column)),
+    }
+}
+
 /// Returns the conversations that were in the list when the walk began and have changed since.
 async fn read_history<E: Engine>(connection: &mut E::Connection, query: &Query, version: i64) -> Result<Vec<Entry>, sqlx::Error> {
     let Sort { field, descending } = query.sort;
@@ -276,18 +406,24 @@ async fn read_history<E: Engine>(connection: &mut E::Connection, query: &Query, 
     E::bind(&mut builder, Value::Int(version));
     builder.push(" and h.valid_from <= ");
     E::bind(&mut builder, Value::Int(version));
-    push_filter(&mut builder, "h", "h", &query.filter, &query.filter.statuses, field);
+    push_filter(&mut builder, "h", "h", &query.filter, None, field);
     let topic = query.filter.topic.as_slice();
     for (words, wanted) in [("h.tags", query.filter.tags.as_slice()), ("h.topics", topic)] {
         if wanted.is_empty() {
             continue;
         }
-        builder.push(format!(" and exists ({} in (", E::each_word(words)));
+        builder.push(format!(" and exists (select 1 from {} where e.value in (", E::words_of(words)));
         for (number, word) in wanted.iter().enumerate() {
             builder.push(if number == 0 { "" } else { ", " });
             E::bind(&mut builder, Value::Text(word));
         }
         builder.push("))");
+    }
+    push_rest::<E>(&mut builder, query, &history_place::<E>);
+    if let Some(ids) = &query.among {
+        builder.push(" and h.conversation_id in (select k.id from ");
+        E::push_ids(&mut builder, ids);
+        builder.push(")");
     }
     match query.cursor.map(|cursor| cursor.after) {
         None => {}
@@ -315,12 +451,12 @@ async fn read_history<E: Engine>(connection: &mut E::Connection, query: &Query, 
 }
 
 async fn count<E: Engine>(connection: &mut E::Connection, query: &Query) -> Result<i64, sqlx::Error> {
-    let mut builder = QueryBuilder::<E>::new("select count(*) from conversations c where c.organization_id = ");
-    E::bind(&mut builder, Value::Text(query.organization_id.as_str()));
-    push_filter(&mut builder, "c", "c", &query.filter, &query.filter.statuses, SortField::Duration);
+    let mut builder = QueryBuilder::<E>::new("select count(*) from ");
+    push_conversations(&mut builder, query);
+    push_filter(&mut builder, "c", "c", &query.filter, None, SortField::Duration);
     let topic = query.filter.topic.as_slice();
     for (kind, words) in [("tag", query.filter.tags.as_slice()), ("topic", topic)] {
-        if words.is_empty() {
+        if words.is_empty() || query.among.is_some() {
             continue;
         }
         builder.push(" and c.conversation_id in (select w.conversation_id from conversation_words w where w.organization_id = ");
@@ -334,6 +470,7 @@ async fn count<E: Engine>(connection: &mut E::Connection, query: &Query) -> Resu
         }
         builder.push("))");
     }
+    push_rest::<E>(&mut builder, query, &kept_place::<E>);
     let rows = E::fetch(connection, builder).await?;
     Columns::<E>::of(rows.first().ok_or(sqlx::Error::RowNotFound)?).int()
 }
@@ -341,5 +478,5 @@ async fn count<E: Engine>(connection: &mut E::Connection, query: &Query) -> Resu
 /// Returns the statements that read a list, for tests of which indexes serve them.
 #[cfg(test)]
 pub(super) fn statements<E: Engine>(query: &Query) -> Vec<QueryBuilder<E>> {
-    parts(query).iter().map(|part| part.statement::<E>(query, 1)).collect()
+    parts(query).iter().map(|part| part.statement::<E>(query, 1, true)).collect()
 }

@@ -4,7 +4,7 @@ mod agents;
 mod apply;
 mod columns;
 #[cfg(test)]
-mod conformance;
+pub(crate) mod conformance;
 mod engine;
 mod history;
 mod list;
@@ -49,6 +49,12 @@ pub(crate) trait ConversationStore: Send + Sync {
 
     /// Returns a page of a list.
     async fn page(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError>;
+
+    /// Returns which conversations a page of a list holds: a page without its records.
+    async fn candidates(&self, query: &Query, now: Timestamp) -> Result<Candidates, StoreError>;
+
+    /// Returns the records of conversations, in this order; none of those that are gone.
+    async fn records(&self, organization: &OrganizationId, places: &[Cursor]) -> Result<Vec<Kept>, StoreError>;
 
     /// Returns the agents of an organization behind `after`, ordered by id and provider.
     async fn agents(
@@ -104,6 +110,15 @@ pub(crate) struct Page {
     pub(crate) next: Option<Cursor>,
     /// How many match in all, when asked for.
     pub(crate) total: Option<i64>,
+}
+
+/// Conversations of a list, by what is after them.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Candidates {
+    /// The place of each, in order.
+    pub(crate) places: Vec<Cursor>,
+    /// Whether there are more behind them.
+    pub(crate) has_more: bool,
 }
 
 /// An agent that was seen.

@@ -155,7 +155,7 @@ impl Made<'_> {
                 topics: Some(self.word("topic").into_iter().collect()),
                 satisfaction_score: Some(f64::from(self.random.random_range(1..5))),
                 outcome: Some(Outcome { result: self.word("result"), ..Outcome::default() }),
-                ..Analysis::by(*[Authority::Own, Authority::Provider, Authority::Human].choose(self.random).unwrap())
+                ..Analysis::by(*Authority::ALL.choose(self.random).unwrap())
             }),
             4 => Data::Patched(Patch {
                 tags: self.random.random_bool(0.5).then(|| self.word("tag").into_iter().collect()),
@@ -275,7 +275,8 @@ async fn everything(store: &dyn ConversationStore, pool: &PgPool, log: &[Record]
         for field in SortField::ALL {
             let sort = Sort { field, descending: true };
             let organization_id = organization.clone();
-            let query = Query { organization_id, filter: Filter::default(), sort, limit: 10_000, cursor: None, count: true };
+            let query =
+                Query { organization_id, filter: Filter::default(), sort, limit: 10_000, cursor: None, count: true, among: None };
             let page = store.page(&query, at(NOW)).await.unwrap();
             let listed: Vec<_> = page.conversations.iter().map(|kept| kept.id).collect();
             all.insert(format!("{organization} by {field:?}"), format!("{:?} {listed:?}", page.total));

@@ -10,9 +10,9 @@ use sqlx::{Pool, QueryBuilder};
 
 use super::engine::{Columns, Engine, Value, statement};
 use super::history::Walks;
-use super::{AgentSeen, ConversationStore, Kept, Page, Received, SetAside, Stuck};
+use super::{AgentSeen, Candidates, ConversationStore, Kept, Page, Received, SetAside, Stuck};
 use crate::compression;
-use crate::list::Query;
+use crate::list::{Cursor, Query};
 use crate::stored_event;
 use crate::turn_events::{Named, TurnEvents};
 
@@ -82,6 +82,14 @@ impl<E: Engine> ConversationStore for SqlStore<E> {
 
     async fn page(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
         self.read_page(query, now).await
+    }
+
+    async fn candidates(&self, query: &Query, now: Timestamp) -> Result<Candidates, StoreError> {
+        self.read_candidates(query, now).await
+    }
+
+    async fn records(&self, organization: &OrganizationId, places: &[Cursor]) -> Result<Vec<Kept>, StoreError> {
+        self.read_records(organization, places).await
     }
 
     async fn agents(
