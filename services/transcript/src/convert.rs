@@ -2,12 +2,12 @@
 
 use colloquy_events::convert::timestamp_to_pb;
 use colloquy_events::{Message, Role, Turn};
+use colloquy_figures::{BySide, Figures, Interruptions, Silence};
 use colloquy_proto::transcript::v1 as pb;
 use colloquy_service::{FieldErrors, Problem};
 use colloquy_types::{ConversationId, ConversationName};
 use serde::Serialize;
 
-use crate::figures::{Figures, Interruptions, Silence};
 use crate::fold::Transcript;
 use crate::render::Format;
 use crate::timing::{self, Source};
@@ -98,22 +98,27 @@ pub fn transcript_to_pb(conversation_id: ConversationId, transcript: Transcript)
     }
 }
 
-/// Writes figures.
-pub fn figures_to_pb(conversation_id: ConversationId, figures: &Figures) -> pb::GetFiguresResponse {
+/// Counts turns and writes the figures. While a conversation runs they are what was counted so far: what cannot be established yet is nothing yet.
+pub fn figures_to_pb(conversation_id: ConversationId, turns: &[Turn]) -> pb::GetFiguresResponse {
+    let figures = Figures::of(turns, Default::default());
     pb::GetFiguresResponse {
         conversation_id: conversation_id.to_string(),
-        turn_count: figures.turn_count,
-        duration_ms: figures.duration_ms,
-        talk: Some(pb::TalkFigures {
-            agent_ms: figures.agent.ms,
-            user_ms: figures.user.ms,
-            ratio: figures.agent_share(),
-            agent_words_per_minute: figures.agent.words_per_minute(),
-            user_words_per_minute: figures.user.words_per_minute(),
-        }),
-        silence: Some(silence_to_pb(figures.silence)),
-        interruptions_by_user: Some(interruptions_to_pb(figures.by_user)),
-        interruptions_by_agent: Some(interruptions_to_pb(figures.by_agent)),
+        turn_count: figures.turn_count.counted,
+        duration_ms: figures.reach_ms,
+        talk: Some(talk_to_pb(&figures.talk.counted)),
+        silence: Some(silence_to_pb(figures.silence.counted)),
+        interruptions_by_user: Some(interruptions_to_pb(figures.interruptions_by_user.counted)),
+        interruptions_by_agent: Some(interruptions_to_pb(figures.interruptions_by_agent.counted)),
+    }
+}
+
+fn talk_to_pb(talk: &BySide) -> pb::TalkFigures {
+    pb::TalkFigures {
+        agent_ms: talk.agent.ms,
+        user_ms: talk.user.ms,
+        ratio: talk.agent_ratio(),
+        agent_words_per_minute: talk.agent.words_per_minute(),
+        user_words_per_minute: talk.user.words_per_minute(),
     }
 }
 
@@ -175,7 +180,7 @@ fn message_to_pb(message: Message) -> pb::TurnMessage {
     }
 }
 
-const fn role_to_pb(role: Role) -> pb::TurnRole {
+pub(crate) const fn role_to_pb(role: Role) -> pb::TurnRole {
     match role {
         Role::Agent => pb::TurnRole::Agent,
         Role::User => pb::TurnRole::User,

@@ -1,7 +1,7 @@
 //! Why a transcript cannot be given.
 
 use colloquy_service::{Describe, Problem};
-use colloquy_storage::StoreError;
+use colloquy_storage::{BadPageToken, StoreError};
 
 use crate::language::UnknownLanguage;
 use crate::payload::Unreadable;
@@ -21,6 +21,9 @@ pub enum Error {
     /// The transcript does not fit into one message.
     #[error("the transcript is too long for one answer: it holds more than {} MiB", crate::store::MAX_UNPACKED_BYTES >> 20)]
     TooLong,
+    /// The page token is not one of this search.
+    #[error(transparent)]
+    PageToken(#[from] BadPageToken),
     /// The store failed.
     #[error("storage failed")]
     Store(#[from] StoreError),
@@ -46,6 +49,7 @@ impl Describe for Error {
             Self::NotReached(problem) => problem.clone(),
             Self::Language(error) => Problem::invalid_field("language", error.to_string()),
             Self::TooLong => Problem::exhausted("TRANSCRIPT_TOO_LONG", self.to_string()),
+            Self::PageToken(error) => Problem::invalid_field("page_token", error.to_string()),
             Self::Store(error) => error.describe(),
             Self::Unreadable(_) | Self::CutShort => Problem::internal(self),
         }
@@ -63,6 +67,7 @@ mod tests {
             (Error::NotReached(Problem::deadline_exceeded("late")), "DEADLINE_EXCEEDED"),
             (Error::Language(UnknownLanguage { available: Vec::new() }), "INVALID_ARGUMENT"),
             (Error::TooLong, "TRANSCRIPT_TOO_LONG"),
+            (Error::PageToken(BadPageToken::Forged), "INVALID_ARGUMENT"),
             (Error::Store(StoreError::Corrupt("row".to_owned())), "INTERNAL"),
             (Error::Unreadable(Unreadable::new("form")), "INTERNAL"),
         ];

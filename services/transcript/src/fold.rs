@@ -21,6 +21,8 @@ pub struct Transcript {
     pub agent_name: Option<String>,
     /// What the person is called.
     pub caller_name: Option<String>,
+    /// When it began, when somebody said so.
+    pub started_at: Option<Timestamp>,
     /// How long the conversation lasted.
     pub duration_ms: Option<i64>,
     /// What was said, in order.
@@ -38,6 +40,7 @@ pub fn fold(events: &[Event]) -> Transcript {
         translation_language: None,
         agent_name: None,
         caller_name: None,
+        started_at: standing.started_at,
         duration_ms: standing.duration_ms,
         turns: turn_set::resolve(events),
     };

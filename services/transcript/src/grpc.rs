@@ -10,20 +10,21 @@ use tonic::{Request, Response, Status};
 
 use crate::convert::{Get, Render, figures_to_pb, transcript_to_pb};
 use crate::error::Error;
-use crate::figures::Figures;
 use crate::fold::Transcript;
 use crate::render::render;
+use crate::search::Search;
 use crate::transcripts::Transcripts;
 
 /// The methods.
 pub struct Handler {
     transcripts: Transcripts,
+    search: Search,
 }
 
 impl Handler {
-    /// Returns the server over `transcripts`.
-    pub fn server(transcripts: Transcripts) -> TranscriptServiceServer<Self> {
-        TranscriptServiceServer::new(Self { transcripts }).max_encoding_message_size(MAX_MESSAGE_BYTES)
+    /// Returns the server over `transcripts`, and the `search` in them.
+    pub fn server(transcripts: Transcripts, search: Search) -> TranscriptServiceServer<Self> {
+        TranscriptServiceServer::new(Self { transcripts, search }).max_encoding_message_size(MAX_MESSAGE_BYTES)
     }
 }
 
@@ -64,9 +65,28 @@ impl TranscriptService for Handler {
         let organization_id = Caller::of(&request).require(Scope::ConversationsRead)?;
         let Get { conversation, min_position } = request.into_inner().try_into()?;
         let id = conversation.id(&organization_id);
-        let make = move |transcript: Transcript| Ok(figures_to_pb(id, &Figures::of(&transcript.turns)));
+        let make = move |transcript: Transcript| Ok(figures_to_pb(id, &transcript.turns));
         let answer = self.transcripts.read(&organization_id, id, min_position, make).await;
         answer.map(Response::new).map_err(|error| error.describe().into())
+    }
+
+    async fn search_turns(&self, request: Request<pb::SearchTurnsRequest>) -> Result<Response<pb::SearchTurnsResponse>, Status> {
+        let caller = Caller::of(&request);
+        let request = request.into_inner();
+        let organization_id = caller.acting_for(&request.organization_id, Scope::TranscriptsRead)?;
+        let page = self.search.turns(&organization_id, request.try_into()?).await;
+        page.map(|page| Response::new(page.into())).map_err(|error| error.describe().into())
+    }
+
+    async fn match_conversations(
+        &self,
+        request: Request<pb::MatchConversationsRequest>,
+    ) -> Result<Response<pb::MatchConversationsResponse>, Status> {
+        let caller = Caller::of(&request);
+        let request = request.into_inner();
+        let organization_id = caller.acting_for(&request.organization_id, Scope::TranscriptsRead)?;
+        let found = self.search.conversations(&organization_id, &request.try_into()?).await;
+        found.map(|found| Response::new(found.into())).map_err(|error| error.describe().into())
     }
 }
 

@@ -2,12 +2,11 @@
 //!
 //! A reader keeps, of a conversation's events, the set a transcript needs ([`kept`], [`store`]); the transcript itself is made
 //! when somebody reads it ([`fold`], [`transcripts`]), and written as JSON's fields, text, SRT or VTT ([`convert`], [`render`]),
-//! or counted ([`figures`]).
+//! or counted (`colloquy_figures`).
 
 pub mod caption;
 pub mod convert;
 pub mod error;
-pub mod figures;
 pub mod fold;
 pub mod grpc;
 pub mod kept;
@@ -15,6 +14,7 @@ pub mod language;
 pub mod payload;
 pub mod reader;
 pub mod render;
+pub mod search;
 mod settings;
 pub mod speaker;
 pub mod store;
@@ -33,7 +33,7 @@ use colloquy_storage::{Database, DatabaseUrl, Durability};
 
 pub use settings::{Deps, Settings};
 
-/// Opens the database, and returns the service with the task that reads the log into it.
+/// Opens the database, and returns the service with the tasks that read the log into it.
 ///
 /// # Errors
 /// When the database cannot be opened.
@@ -42,15 +42,20 @@ pub async fn build(settings: Settings, deps: Deps) -> anyhow::Result<Service> {
     let database = Database::open(&settings.database_url, NAME, Durability::Lazy, &store::migrations()).await?;
     let store = store::open(&database);
     let progress = Progress::starting_at(store.position().await?);
-    let reader = Arc::new(reader::Reader::new(Arc::clone(&store), deps.clock.clone(), UnknownEvents::of(&database)));
+    let index = search::store::open(&database);
+    let index_progress = Progress::starting_at(index.position().await?);
+    let reader = reader::Reader::new(Arc::clone(&store), Arc::clone(&index), deps.clock.clone(), UnknownEvents::of(&database));
+    let indexer = search::reader::Reader::new(Arc::clone(&index), Arc::clone(&store), progress.clone(), deps.clock.clone());
     let transcripts = transcripts::Transcripts::new(store, progress.clone());
+    let search = search::Search::new(index, index_progress.clone(), deps.page_tokens);
     let checks = vec![database.observe(NAME), colloquy_log_client::check(store::READER, deps.log.clone(), deps.clock.clone())];
-    let reading = colloquy_log_client::run(reader, deps.log, progress, deps.stop);
+    let reading = colloquy_log_client::run(Arc::new(reader), deps.log.clone(), progress, deps.stop.clone());
+    let indexing = colloquy_log_client::run(Arc::new(indexer), deps.log, index_progress, deps.stop);
     Ok(Service {
         name: NAME,
         grpc_names: vec![SERVICE_NAME],
-        routes: tonic::service::Routes::new(grpc::Handler::server(transcripts)),
-        tasks: vec![Task::new("transcript reader", reading)],
+        routes: tonic::service::Routes::new(grpc::Handler::server(transcripts, search)),
+        tasks: vec![Task::new("transcript reader", reading), Task::new("transcript search reader", indexing)],
         checks,
     })
 }

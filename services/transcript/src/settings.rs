@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use colloquy_service::transport::Transport;
-use colloquy_storage::DatabaseUrl;
+use colloquy_storage::{DatabaseUrl, PageTokens};
 use colloquy_types::Clock;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,8 @@ pub struct Settings {
 pub struct Deps {
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// Seals the tokens of pages.
+    pub page_tokens: PageTokens,
     /// Ingestion, as this service calls it: with the service token.
     pub log: Transport,
     /// Ends what it does in the background.

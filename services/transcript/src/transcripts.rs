@@ -13,7 +13,7 @@ use crate::payload;
 use crate::store::{Conversation, TranscriptStore};
 
 /// More than this is folded on a thread of its own, so that other calls need not wait for it.
-const LONG_BYTES: usize = 256 << 10;
+pub(crate) const LONG_BYTES: usize = 256 << 10;
 
 /// The transcripts of every organization.
 #[derive(Clone)]
@@ -51,7 +51,8 @@ impl Transcripts {
     }
 }
 
-fn transcript(conversation_id: ConversationId, kept: &[Kept]) -> Result<Transcript, Error> {
+/// Returns the transcript that `kept` makes.
+pub(crate) fn transcript(conversation_id: ConversationId, kept: &[Kept]) -> Result<Transcript, Error> {
     let began = Instant::now();
     let transcript = fold(&kept::events(conversation_id, kept)?);
     metrics::fold_took(crate::NAME, began.elapsed());

@@ -7,9 +7,11 @@ use colloquy_events::Record;
 use colloquy_proto::transcript::v1::transcript_service_client::TranscriptServiceClient;
 use colloquy_service::transport::{LocalSlot, MAX_MESSAGE_BYTES, Transport};
 use colloquy_service::{Caller, Identity, Progress};
-use colloquy_storage::{Database, DatabaseUrl, Durability};
+use colloquy_storage::{Database, DatabaseUrl, Durability, PageTokens};
 use colloquy_transcript::grpc::Handler;
 use colloquy_transcript::kept;
+use colloquy_transcript::search::store::SearchStore;
+use colloquy_transcript::search::{self, Search};
 use colloquy_transcript::store::{self, TranscriptStore};
 use colloquy_transcript::transcripts::Transcripts;
 use colloquy_types::{KeyId, OrganizationId, Position, ScopeSet};
@@ -33,6 +35,7 @@ impl tonic::service::Interceptor for As {
 pub(crate) struct Harness {
     slot: LocalSlot,
     store: Arc<dyn TranscriptStore>,
+    index: Arc<dyn SearchStore>,
     progress: Progress,
     sequence: AtomicU64,
     _folder: tempfile::TempDir,
@@ -45,10 +48,12 @@ impl Harness {
         let database = Database::open(&url, "transcript", Durability::Lazy, &store::migrations()).await.unwrap();
         let store = store::open(&database);
         let progress = Progress::starting_at(Position::START);
-        let server = Handler::server(Transcripts::new(Arc::clone(&store), progress.clone()));
+        let index = search::store::open(&database);
+        let search = Search::new(Arc::clone(&index), progress.clone(), PageTokens::new(b"master"));
+        let server = Handler::server(Transcripts::new(Arc::clone(&store), progress.clone()), search);
         let slot = LocalSlot::new();
         slot.fill(Routes::new(server).into_axum_router());
-        Self { slot, store, progress, sequence: AtomicU64::new(0), _folder: folder }
+        Self { slot, store, index, progress, sequence: AtomicU64::new(0), _folder: folder }
     }
 
     /// Returns the position after which `records` can be read: they are on their way, but not there yet.
@@ -60,6 +65,7 @@ impl Harness {
     pub(crate) async fn apply(&self, records: &[Record]) {
         let through = Position::end_of(self.sequence.fetch_add(1, Ordering::SeqCst) + 1);
         self.store.apply(&kept::rows(records), through).await.unwrap();
+        self.index.index(&search::reader::touched(records), through).await.unwrap();
         self.progress.advance_to(through);
     }
 

@@ -9,5 +9,6 @@ mod permutations;
 mod reader;
 mod replicas;
 mod samples;
+mod search;
 mod service;
 mod unknown;

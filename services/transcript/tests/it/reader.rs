@@ -6,9 +6,9 @@ use std::time::Duration;
 use colloquy_events::Record;
 use colloquy_proto::log::v1 as pb;
 use colloquy_proto::log::v1::event_log_service_server::{EventLogService, EventLogServiceServer};
-use colloquy_proto::transcript::v1::{GetTranscriptRequest, GetTranscriptResponse};
+use colloquy_proto::transcript::v1::{GetTranscriptRequest, GetTranscriptResponse, SearchTurnsRequest};
 use colloquy_service::transport::LocalSlot;
-use colloquy_storage::DatabaseUrl;
+use colloquy_storage::{DatabaseUrl, PageTokens};
 use colloquy_transcript::{Deps, Settings, build};
 use colloquy_types::{Position, Provider, RecordId, SystemClock};
 use futures::StreamExt;
@@ -57,7 +57,7 @@ impl EventLogService for Log {
     async fn consume(&self, request: Request<Streaming<pb::ConsumeRequest>>) -> Result<Response<Self::ConsumeStream>, Status> {
         let first = request.into_inner().message().await?.and_then(|message| message.request);
         let Some(pb::consume_request::Request::Start(start)) = first else { panic!("{first:?}") };
-        assert_eq!(start.consumer, "transcript");
+        assert!(["transcript", "transcript-search"].contains(&start.consumer.as_str()), "{}", start.consumer);
         let after = Position(start.after_position.unwrap()).sequence();
         let stream = futures::stream::unfold((self.0.subscribe(), after), |(mut log, after)| async move {
             let records = log.wait_for(|log| log.len() as u64 > after).await.ok()?[after as usize..].to_vec();
@@ -94,7 +94,7 @@ impl EventLogService for Log {
 struct Running {
     slot: LocalSlot,
     stop: CancellationToken,
-    task: tokio::task::JoinHandle<anyhow::Result<()>>,
+    tasks: Vec<tokio::task::JoinHandle<anyhow::Result<()>>>,
 }
 
 impl Running {
@@ -102,14 +102,15 @@ impl Running {
         let log_slot = LocalSlot::new();
         log_slot.fill(Routes::new(EventLogServiceServer::new(log.clone())).into_axum_router());
         let stop = CancellationToken::new();
-        let deps = Deps { clock: Arc::new(SystemClock), log: log_slot.transport(), stop: stop.clone() };
-        let mut service = build(Settings { database_url: url.clone() }, deps).await.unwrap();
-        assert_eq!((service.name, service.tasks.len()), ("transcript", 1));
+        let page_tokens = PageTokens::new(b"master");
+        let deps = Deps { clock: Arc::new(SystemClock), page_tokens, log: log_slot.transport(), stop: stop.clone() };
+        let service = build(Settings { database_url: url.clone() }, deps).await.unwrap();
+        assert_eq!((service.name, service.tasks.len()), ("transcript", 2));
         assert_eq!(service.grpc_names, ["colloquy.transcript.v1.TranscriptService"]);
-        let task = tokio::spawn(service.tasks.remove(0).work);
+        let tasks = service.tasks.into_iter().map(|task| tokio::spawn(task.work)).collect();
         let slot = LocalSlot::new();
         slot.fill(service.routes.into_axum_router());
-        Self { slot, stop, task }
+        Self { slot, stop, tasks }
     }
 
     async fn read(&self, conversation_id: &str, min_position: u64) -> GetTranscriptResponse {
@@ -119,9 +120,18 @@ impl Running {
         client.get_transcript(request).await.unwrap().into_inner()
     }
 
+    /// Returns in how many turns of the conversation `query` is found.
+    async fn found(&self, query: &str, min_position: u64) -> usize {
+        let mut client = harness::client(&self.slot, harness::key(&organization(), "transcripts:read"));
+        let request = SearchTurnsRequest { query: query.to_owned(), min_position, ..Default::default() };
+        client.search_turns(request).await.unwrap().into_inner().hits.len()
+    }
+
     async fn stop(self) {
         self.stop.cancel();
-        tokio::time::timeout(Duration::from_secs(10), self.task).await.unwrap().unwrap().unwrap();
+        for task in self.tasks {
+            tokio::time::timeout(Duration::from_secs(10), task).await.unwrap().unwrap().unwrap();
+        }
     }
 }
 
@@ -142,12 +152,14 @@ async fn a_reader_goes_on_where_it_was(url: DatabaseUrl) {
     let running = Running::start(&log, &url).await;
     let before = running.read("native:native-1", position).await;
     assert_eq!((before.status.as_str(), before.turns.len()), ("in_progress", 7));
+    assert_eq!(running.found("termin", position).await, 1);
     running.stop().await;
 
     let position = log.append(vec![end]);
     let running = Running::start(&log, &url).await;
     let after = running.read("native:native-1", position).await;
     assert_eq!((after.status.as_str(), after.turns.len()), ("completed", 7));
+    assert_eq!((running.found("termin", position).await, running.found("\"guten tag\"", 0).await), (1, 1));
     running.stop().await;
 }
 

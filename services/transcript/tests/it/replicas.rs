@@ -8,6 +8,7 @@ use colloquy_log_client::{Reader as _, UnknownEvents};
 use colloquy_storage::{Database, DatabaseUrl, Durability};
 use colloquy_transcript::NAME;
 use colloquy_transcript::reader::Reader;
+use colloquy_transcript::search;
 use colloquy_transcript::store::{self, Conversation};
 use colloquy_types::{ConversationId, EventId, ManualClock, Position, Provider, Timestamp, TurnId};
 use rand::rngs::StdRng;
@@ -104,7 +105,12 @@ async fn open(url: &DatabaseUrl) -> Database {
 
 /// A reader with a pool of its own, as another process has it.
 fn reader(database: &Database) -> Reader {
-    Reader::new(store::open(database), Arc::new(ManualClock::at(at(0))), UnknownEvents::of(database))
+    Reader::new(
+        store::open(database),
+        search::store::open(database),
+        Arc::new(ManualClock::at(at(0))),
+        UnknownEvents::of(database),
+    )
 }
 
 async fn read_all(reader: Reader, batches: Vec<Vec<Record>>) {

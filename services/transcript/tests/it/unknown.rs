@@ -16,6 +16,7 @@ use colloquy_transcript::NAME;
 use colloquy_transcript::fold::fold;
 use colloquy_transcript::kept::events;
 use colloquy_transcript::reader::Reader;
+use colloquy_transcript::search;
 use colloquy_transcript::store::{self, Conversation};
 use colloquy_types::{ConversationId, EventId, ManualClock, Position, Provider, RecordId, Timestamp, TurnId};
 use futures::StreamExt;
@@ -137,7 +138,7 @@ async fn read(database: &Database, records: Vec<Bytes>, last: u64, holds: impl A
     let slot = LocalSlot::new();
     slot.fill(Routes::new(EventLogServiceServer::new(Log(records))).into_axum_router());
     let clock = Arc::new(ManualClock::at(Timestamp::default()));
-    let reader = Arc::new(Reader::new(store::open(database), clock, UnknownEvents::of(database)));
+    let reader = Arc::new(Reader::new(store::open(database), search::store::open(database), clock, UnknownEvents::of(database)));
     let (progress, stop) = (Progress::starting_at(Position::START), CancellationToken::new());
     let running = tokio::spawn(run(reader, slot.transport(), progress.clone(), stop.clone()));
     until(LIMIT, "all is read", || async { progress.current() >= Position::end_of(last) && holds().await }).await;
@@ -187,6 +188,9 @@ async fn what_a_newer_release_says_is_kept_until_it_is_known(url: DatabaseUrl) {
     assert_eq!(unknown.count().await.unwrap(), 3);
     read(&database, vec![record(3, &[plain(said(7, "seven"))])], 3, async || unknown.count().await.unwrap() == 2).await;
     assert_eq!(texts(&database).await, ["one", "four", "five", "six", "seven"]);
+    let (six, organization) = ("six".parse().unwrap(), organization());
+    let found = search::store::open(&database).matching(&organization, &six, &[], 9).await.unwrap();
+    assert_eq!(found.conversations, [id()], "what is known later is found, too");
     assert!(store::open(&database).position().await.unwrap() >= Position::end_of(3));
     database.close().await;
 }
