@@ -1,0 +1,278 @@
+//! The ways conversations go most often, and the places where they fail.
+//!
+//! How often is counted over all conversations; which turns it was is looked up in the analyses of a few of them.
+
+use colloquy_filter::Expression;
+use colloquy_proto::analytics::v1 as pb;
+use colloquy_service::FieldErrors;
+use colloquy_storage::engine::{Columns, Value};
+use colloquy_types::{ConversationId, OrganizationId, Timestamp};
+use sqlx::Pool;
+use uuid::Uuid;
+
+use super::error::Error;
+use super::request::{read_filter, read_span};
+use super::statement::{Dialect, Statement};
+use crate::analysis::Analysis;
+use crate::store::packed::unpack;
+
+/// How many of each are returned unless the request says otherwise, and at most.
+const USUAL: usize = 20;
+const MOST: usize = 100;
+/// So many conversations stand for each.
+const EXAMPLES: usize = 5;
+/// An analysis larger than this, packed, is that of no usual conversation: it is not looked into.
+const LARGEST_EXAMPLE: i64 = 256 * 1024;
+
+/// What conversations have in common in which something went wrong.
+const FAILED: &str = "(f.status in ('failed', 'abandoned') or f.call_successful = 'failure' or f.resolution_status in ('unresolved', 'escalated'))";
+
+/// A mark of failure, and of which conversations it is one; its detail is a word of a kind.
+struct Mark {
+    kind: &'static str,
+    words: &'static str,
+    condition: &'static str,
+}
+
+const MARKS: [Mark; 5] = [
+    Mark { kind: "error", words: "error", condition: "f.error_count > 0" },
+    Mark { kind: "escalation", words: "topic", condition: "f.resolution_status = 'escalated'" },
+    Mark { kind: "negative_turn", words: "topic", condition: "(f.sentiment = 'negative' or f.sentiment_shift <= -1)" },
+    Mark { kind: "silence", words: "topic", condition: "f.longest_silence_ms >= 10000" },
+    Mark { kind: "unanswered", words: "topic", condition: "f.turn_count > 0 and f.exchanges = 0" },
+];
+
+/// The request, read.
+pub(super) struct Asked {
+    filter: Expression,
+    from: i64,
+    to: i64,
+    limit: usize,
+}
+
+/// Reads a request.
+pub(super) fn read(request: &pb::FindPatternsRequest, now: Timestamp) -> Result<Asked, Error> {
+    let mut errors = FieldErrors::new();
+    let filter = read_filter("filter", request.filter.as_ref(), &mut errors);
+    let span = read_span(("from", request.from.as_ref()), ("to", request.to.as_ref()), now, &mut errors);
+    let limit = match usize::try_from(request.limit) {
+        Ok(0) => USUAL,
+        Ok(limit) => limit.min(MOST),
+        Err(_) => {
+            errors.add("limit", "must not be negative");
+            USUAL
+        }
+    };
+    errors.finish()?;
+    let (from, to) = span.unwrap_or((now, now));
+    Ok(Asked { filter, from: from.as_millis(), to: to.as_millis(), limit })
+}
+
+/// Finds the patterns.
+pub(super) async fn find<E: Dialect>(
+    readers: &Pool<E>,
+    organization: &OrganizationId,
+    asked: &Asked,
+) -> Result<pb::FindPatternsResponse, Error> {
+    let mut transaction = E::begin_reading(readers).await?;
+    if let Some(before) = E::BEFORE {
+        E::query(&mut transaction, before, &[], None).await?;
+    }
+    let mut finder = Finder::<E> { connection: &mut *transaction, organization, asked };
+    let paths = finder.paths().await?;
+    let failure_points = finder.failure_points().await?;
+    transaction.commit().await?;
+    Ok(pb::FindPatternsResponse { paths, failure_points })
+}
+
+/// Returns conversations for which an expression holds, the newest first.
+pub(super) async fn newest<E: Dialect>(
+    readers: &Pool<E>,
+    organization: &OrganizationId,
+    filter: &Expression,
+    span: (i64, i64),
+    limit: u32,
+) -> Result<Vec<ConversationId>, Error> {
+    let mut connection = readers.acquire().await?;
+    let mut statement = Statement::about(organization);
+    let source = statement.from("features", "f", "created_at", &[span]);
+    let condition = statement.condition(filter);
+    let sql = format!(
+        "select f.conversation_id from features f where {} and {condition} \
+         order by f.created_at desc, f.conversation_id desc limit {limit}",
+        source.condition
+    );
+    let mut found = Vec::new();
+    for row in &statement.run::<E>(&mut connection, &sql, &[span]).await? {
+        found.push(ConversationId::from(Columns::<E>::of(row).id()?));
+    }
+    Ok(found)
+}
+
+struct Finder<'a, E: Dialect> {
+    connection: &'a mut E::Connection,
+    organization: &'a OrganizationId,
+    asked: &'a Asked,
+}
+
+impl<E: Dialect> Finder<'_, E> {
+    /// Begins a statement over the conversations that were asked for; returns how they are told from others.
+    fn begin(&self) -> (Statement, String) {
+        let mut statement = Statement::about(self.organization);
+        let source = statement.from("features", "f", "created_at", &[self.span()]);
+        let condition = statement.condition(&self.asked.filter);
+        (statement, format!("{} and {condition}", source.condition))
+    }
+
+    const fn span(&self) -> (i64, i64) {
+        (self.asked.from, self.asked.to)
+    }
+
+    async fn run(&mut self, statement: &Statement, sql: &str) -> Result<Vec<E::Row>, Error> {
+        let span = self.span();
+        Ok(statement.run::<E>(self.connection, sql, &[span]).await?)
+    }
+
+    async fn paths(&mut self) -> Result<Vec<pb::Path>, Error> {
+        let (statement, condition) = self.begin();
+        let sql = format!("select count(*) from features f where {condition}");
+        let rows = self.run(&statement, &sql).await?;
+        let all = rows.first().map(|row| Columns::<E>::of(row).int()).transpose()?.unwrap_or(0);
+        let sql = format!(
+            "select coalesce(w.word, ''), coalesce(f.intent, ''), coalesce(f.outcome, f.resolution_status), count(*) from features f{} \
+             where {condition} group by 1, 2, 3 order by 4 desc, 1, 2, 3 limit {}",
+            words("topic"),
+            self.asked.limit,
+        );
+        let mut paths = Vec::new();
+        for row in &self.run(&statement, &sql).await? {
+            let mut columns = Columns::<E>::of(row);
+            let (topic, intent, outcome, count) = (columns.text()?, columns.text()?, columns.text()?, columns.int()?);
+            paths.push(pb::Path {
+                conversation_ids: Vec::new(),
+                topic,
+                intent,
+                outcome,
+                count: count.unsigned_abs(),
+                share: count as f64 / all.max(1) as f64,
+            });
+        }
+        for path in &mut paths {
+            path.conversation_ids = self.followers(path).await?;
+        }
+        Ok(paths)
+    }
+
+    /// Returns the newest conversations that went a way.
+    async fn followers(&mut self, path: &pb::Path) -> Result<Vec<String>, Error> {
+        let (mut statement, condition) = self.begin();
+        let word = has_word(&mut statement, "topic", &path.topic);
+        let (intent, outcome) = (statement.text(&path.intent), statement.text(&path.outcome));
+        let sql = format!(
+            "select f.conversation_id from features f where {condition} and {word} and coalesce(f.intent, '') = {intent} \
+             and coalesce(f.outcome, f.resolution_status) = {outcome} order by f.created_at desc, f.conversation_id desc limit {EXAMPLES}"
+        );
+        let mut found = Vec::new();
+        for row in &self.run(&statement, &sql).await? {
+            found.push(Columns::<E>::of(row).id()?.to_string());
+        }
+        Ok(found)
+    }
+
+    async fn failure_points(&mut self) -> Result<Vec<pb::FailurePoint>, Error> {
+        let mut points: Vec<(usize, String, i64)> = Vec::new();
+        for (number, mark) in MARKS.iter().enumerate() {
+            let (statement, condition) = self.begin();
+            let sql = format!(
+                "select coalesce(w.word, ''), count(*) from features f{} where {condition} and {FAILED} and {} \
+                 group by 1 order by 2 desc, 1 limit {}",
+                words(mark.words),
+                mark.condition,
+                self.asked.limit,
+            );
+            for row in &self.run(&statement, &sql).await? {
+                let mut columns = Columns::<E>::of(row);
+                points.push((number, columns.text()?, columns.int()?));
+            }
+        }
+        points.sort_by(|one, other| other.2.cmp(&one.2).then_with(|| (one.0, &one.1).cmp(&(other.0, &other.1))));
+        points.truncate(self.asked.limit);
+        let mut found = Vec::with_capacity(points.len());
+        for (number, detail, count) in points {
+            found.push(self.failure_point(&MARKS[number], detail, count).await?);
+        }
+        Ok(found)
+    }
+
+    async fn failure_point(&mut self, mark: &Mark, detail: String, count: i64) -> Result<pb::FailurePoint, Error> {
+        let (mut statement, condition) = self.begin();
+        let word = has_word(&mut statement, mark.words, &detail);
+        let sql = format!(
+            "select f.conversation_id from features f where {condition} and {FAILED} and {} and {word} \
+             order by f.created_at desc, f.conversation_id desc limit {EXAMPLES}",
+            mark.condition
+        );
+        let (mut examples, mut positions) = (Vec::new(), Vec::new());
+        for row in &self.run(&statement, &sql).await? {
+            let conversation = Columns::<E>::of(row).id()?;
+            let turn = self.analysis(conversation).await?.and_then(|analysis| Some((place(mark, &analysis)?, analysis)));
+            let mut turn_id = String::new();
+            if let Some((at, analysis)) = turn {
+                turn_id = analysis.turn_ids.get(at).map(ToString::to_string).unwrap_or_default();
+                positions.push(at as f64 / (analysis.turn_ids.len().saturating_sub(1)).max(1) as f64);
+            }
+            examples.push(pb::FailureExample { conversation_id: conversation.to_string(), turn_id });
+        }
+        let mean_position = (!positions.is_empty()).then(|| positions.iter().sum::<f64>() / positions.len() as f64);
+        Ok(pb::FailurePoint { kind: mark.kind.to_owned(), detail, count: count.unsigned_abs(), mean_position, examples })
+    }
+
+    async fn analysis(&mut self, conversation: Uuid) -> Result<Option<Analysis>, Error> {
+        let sql = "select case when length(analysis) <= $3 then analysis end from analyses \
+                   where organization_id = $1 and conversation_id = $2";
+        let values = [Value::Text(self.organization.as_str()), Value::Id(conversation), Value::Int(LARGEST_EXAMPLE)];
+        let rows = E::query(self.connection, sql, &values, None).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        match Columns::<E>::of(row).opt_bytes()? {
+            Some(packed) => Ok(Some(unpack(&packed)?.0)),
+            None => Ok(None),
+        }
+    }
+}
+
+/// Joins the words of a kind as `w`.
+fn words(kind: &str) -> String {
+    format!(
+        " left join feature_words w on w.organization_id = f.organization_id and w.conversation_id = f.conversation_id \
+         and w.kind = '{kind}'"
+    )
+}
+
+/// Writes that a conversation has a word; empty is none.
+fn has_word(statement: &mut Statement, kind: &str, word: &str) -> String {
+    let of = format!(
+        "select 1 from feature_words w where w.organization_id = f.organization_id and w.conversation_id = f.conversation_id \
+         and w.kind = '{kind}'"
+    );
+    if word.is_empty() {
+        return format!("not exists ({of})");
+    }
+    let word = statement.text(word);
+    format!("exists ({of} and w.word = {word})")
+}
+
+/// Returns the place of the turn that shows a mark.
+fn place(mark: &Mark, analysis: &Analysis) -> Option<usize> {
+    let last = analysis.turn_ids.len().checked_sub(1)?;
+    let place = match mark.kind {
+        "error" => *analysis.errors.turns.first()? as usize,
+        "escalation" => *analysis.resolution.turns.last()? as usize,
+        "silence" => *analysis.silence.turns.first()? as usize,
+        "negative_turn" => {
+            let turns = &analysis.sentiment.value.as_ref()?.by_turn;
+            turns.iter().min_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(turn, _)| *turn as usize)?
+        }
+        _ => last,
+    };
+    (place <= last).then_some(place)
+}

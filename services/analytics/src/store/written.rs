@@ -1,0 +1,154 @@
+//! Writing what conversations came to, and reading it again.
+
+use std::collections::HashMap;
+
+use colloquy_storage::StoreError;
+use colloquy_types::{ConversationId, OrganizationId};
+
+use super::engine::{Columns, Engine, Rows, Value};
+use super::features;
+use super::packed::{pack, unpack};
+use super::queue::held;
+use super::sql::{SqlStore, organization_of};
+use super::{Before, Claimed, Figures, Hours, Key, Written, hour_of};
+
+/// The tables that hold something of a conversation.
+const TABLES: [&str; 4] = ["features", "feature_words", "feature_values", "analyses"];
+
+fn keys<'a>(keys: &[&'a Key]) -> Rows<'a> {
+    Rows::new(keys.len())
+        .text("organization_id", keys.iter().map(|(organization, _)| organization.as_str()))
+        .id("conversation_id", keys.iter().map(|(_, conversation)| conversation.0))
+}
+
+/// What was known before, with the hours the conversations counted in.
+async fn before<E: Engine>(
+    connection: &mut E::Connection,
+    known: &[&Key],
+    hours: &mut Hours,
+) -> Result<HashMap<Key, Before>, StoreError> {
+    let sql = "with {k} select features.organization_id, features.conversation_id, features.created_at, analyses.announced, \
+             analyses.revision, analyses.told \
+         from k \
+         join features on features.organization_id = k.organization_id and features.conversation_id = k.conversation_id \
+         left join analyses on analyses.organization_id = k.organization_id and analyses.conversation_id = k.conversation_id";
+    let mut found = HashMap::new();
+    for row in &E::query(connection, sql, &[], Some(&keys(known))).await? {
+        let mut columns = Columns::<E>::of(row);
+        let organization = organization_of(&columns.text()?)?;
+        let conversation = ConversationId(columns.id()?);
+        let hour = columns.int()?.div_euclid(3_600_000);
+        *hours.entry((organization.as_str().to_owned(), hour)).or_default() += 1;
+        let before = Before {
+            announced: columns.opt_bool()?.unwrap_or_default(),
+            revision: columns.opt_int()?.unwrap_or_default().unsigned_abs(),
+            told: columns.opt_bytes()?,
+        };
+        found.insert((organization, conversation), before);
+    }
+    Ok(found)
+}
+
+async fn write_analyses<E: Engine>(connection: &mut E::Connection, all: &[(&Key, Vec<u8>)]) -> Result<(), StoreError> {
+    let sql = "with {k} insert into analyses (organization_id, conversation_id, analysis) \
+         select k.organization_id, k.conversation_id, k.analysis from k where true \
+         on conflict (organization_id, conversation_id) do update set analysis = excluded.analysis";
+    let only_keys: Vec<&Key> = all.iter().map(|(key, _)| *key).collect();
+    let rows = keys(&only_keys).opt_bytes("analysis", all.iter().map(|(_, packed)| Some(packed.as_slice())));
+    E::execute(connection, sql, &[], Some(&rows)).await?;
+    Ok(())
+}
+
+async fn remove<E: Engine>(connection: &mut E::Connection, gone: &[&Key]) -> Result<(), StoreError> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    for table in TABLES {
+        let sql = format!(
+            "with {{k}} delete from {table} \
+             where (organization_id, conversation_id) in (select k.organization_id, k.conversation_id from k)"
+        );
+        E::execute(connection, &sql, &[], Some(&keys(gone))).await?;
+    }
+    Ok(())
+}
+
+/// Notes hours that the rollups have to look at again. Last in a transaction: others wait for the rows.
+async fn note_hours<E: Engine>(connection: &mut E::Connection, hours: &Hours) -> Result<(), StoreError> {
+    let sql = "with {k} insert into rollup_dirty (organization_id, hour, changes) \
+         select k.organization_id, k.hour, k.changes from k where true \
+         on conflict (organization_id, hour) do update set changes = rollup_dirty.changes + excluded.changes";
+    let rows = Rows::new(hours.len())
+        .text("organization_id", hours.keys().map(|(organization, _)| organization.as_str()))
+        .int("hour", hours.keys().map(|(_, hour)| *hour))
+        .int("changes", hours.values().copied());
+    E::execute(connection, sql, &[], Some(&rows)).await?;
+    Ok(())
+}
+
+impl<E: Engine> SqlStore<E> {
+    pub(super) async fn write_all(&self, written: &[(&Claimed, Written<'_>)]) -> Result<Vec<Option<Before>>, StoreError> {
+        // Before the transaction: nobody waits for a compression.
+        let mut packed = HashMap::new();
+        for (claimed, written) in written {
+            if let Written::Analysed { analysis, judgements, .. } = written {
+                packed.insert((claimed.key(), claimed.claim), pack(analysis, judgements)?);
+            }
+        }
+        let mut claims: Vec<&Claimed> = written.iter().map(|(claimed, _)| *claimed).collect();
+        claims.sort_unstable_by_key(|claimed| (&claimed.organization_id, claimed.conversation_id));
+        let mut hours = Hours::new();
+
+        let mut transaction = E::begin_along_keys(&self.writer).await?;
+        let held = held::<E>(&mut transaction, &claims).await?;
+        let is_held = |claimed: &Claimed| held.contains(&(claimed.key(), claimed.claim));
+        let mut ours: Vec<(Key, &Claimed, Written<'_>)> = (written.iter())
+            .filter(|(claimed, _)| is_held(claimed))
+            .map(|(claimed, written)| (claimed.key(), *claimed, *written))
+            .collect();
+        ours.sort_unstable_by(|(one, ..), (other, ..)| one.cmp(other));
+        let known: Vec<&Key> = ours.iter().map(|(key, ..)| key).collect();
+        let before = before::<E>(&mut transaction, &known, &mut hours).await?;
+        let (mut rows, mut analyses, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, claimed, written) in &ours {
+            match written {
+                Written::Analysed { features, .. } => {
+                    let hour = hour_of(features.created_at);
+                    *hours.entry((key.0.as_str().to_owned(), hour)).or_default() += 1;
+                    rows.push(*features);
+                    let packed = packed.remove(&(key.clone(), claimed.claim));
+                    analyses.extend(packed.map(|packed| (key, packed)));
+                }
+                Written::Gone => gone.push(key),
+            }
+        }
+        features::write::<E>(&mut transaction, &rows).await?;
+        write_analyses::<E>(&mut transaction, &analyses).await?;
+        remove::<E>(&mut transaction, &gone).await?;
+        note_hours::<E>(&mut transaction, &hours).await?;
+        transaction.commit().await?;
+
+        let answer = |(claimed, _): &(&Claimed, Written<'_>)| {
+            is_held(claimed).then(|| before.get(&claimed.key()).cloned().unwrap_or_default())
+        };
+        Ok(written.iter().map(answer).collect())
+    }
+
+    pub(super) async fn read_figures(
+        &self,
+        organization: &OrganizationId,
+        conversation: ConversationId,
+    ) -> Result<Option<Figures>, StoreError> {
+        let key = [Value::Text(organization.as_str()), Value::Id(conversation.0)];
+        let mut transaction = E::begin_reading(&self.readers).await?;
+        let sql = "select analysis from analyses where organization_id = $1 and conversation_id = $2";
+        let rows = E::query(&mut transaction, sql, &key, None).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let packed = Columns::<E>::of(row).bytes()?;
+        let features = features::read_one::<E>(&mut transaction, &key).await?;
+        transaction.commit().await?;
+        let Some(features) = features else { return Ok(None) };
+        let (analysis, judgements) = unpack(&packed)?;
+        Ok(Some(Figures { features, analysis, judgements }))
+    }
+}
