@@ -145,6 +145,7 @@ fn filter(given: ConversationFilter) -> GivenFilter {
         ("created_before", given.created_before.is_some()),
         ("duration_min_ms", given.duration_min_ms.is_some()),
         ("duration_max_ms", given.duration_max_ms.is_some()),
+        ("expression", !given.expression.is_empty()),
     ];
     GivenFilter {
         filter: Filter { agent_id: given.agent_id, client_id: given.client_id, channel: given.channel },

@@ -12,6 +12,7 @@ pub mod endpoint;
 pub mod endpoints;
 pub mod error;
 mod grpc;
+pub mod kept;
 pub mod matching;
 pub mod message;
 pub mod payload;

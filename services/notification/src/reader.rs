@@ -1,7 +1,8 @@
 //! Reads the log into the store, and hands what is to be told at once to whoever tells it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,8 +14,9 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::delivery::Delivery;
+use crate::kept::{Keeping, Kept};
 use crate::matching::{Audience, Listeners};
-use crate::message::Message;
+use crate::message::{Body, Message};
 use crate::payload::{known_of, wanted_messages_of};
 use crate::store::{Batch, Claimed, Known, READER, Store};
 
@@ -31,8 +33,9 @@ pub trait Dispatch: Send + Sync + 'static {
     /// Returns how many more deliveries to an endpoint would be taken now.
     fn room(&self, endpoint_id: Uuid) -> usize;
 
-    /// Takes them. Does not wait: what there is no room for after all is given back, and due again.
-    fn fresh(&self, claimed: Vec<Claimed>);
+    /// Takes them. Does not wait: what there is no room for after all is given back, and due again. Nothing is written of them before
+    /// they are `kept`.
+    fn fresh(&self, claimed: Vec<Claimed>, kept: Kept);
 
     /// Learns that these endpoints have something due that nobody has claimed. Does not wait.
     fn due(&self, endpoint_ids: &HashSet<Uuid>);
@@ -59,12 +62,15 @@ pub struct Parts {
 pub struct Reader {
     parts: Parts,
     listeners: Mutex<Option<(i64, Arc<Listeners>)>>,
+    /// Whether the last batch could not be kept. Then nothing is attempted before it is: it comes again until it can be kept, and
+    /// receivers would hear of it each time.
+    has_failed: AtomicBool,
 }
 
 impl Reader {
     /// Returns the reader.
     pub const fn new(parts: Parts) -> Self {
-        Self { parts, listeners: Mutex::new(None) }
+        Self { parts, listeners: Mutex::new(None), has_failed: AtomicBool::new(false) }
     }
 
     /// Returns who listens now. Whether anything changed is asked every time, which is one row: who has just made an endpoint
@@ -141,6 +147,30 @@ impl Reader {
         Ok(())
     }
 
+    /// Keeps a batch. What waits for nothing is attempted while it is written to the disk; see [`crate::kept`].
+    async fn keep(&self, batch: &Batch, through: Position, claimed_until: Timestamp) -> Result<(), StoreError> {
+        let dispatch = &self.parts.dispatch;
+        let early: OnceLock<HashSet<Uuid>> = OnceLock::new();
+        let (keeping, kept) = Keeping::begin();
+        let may_be_early = !self.has_failed.swap(true, Ordering::Relaxed);
+        let before_commit = |ready: &[Uuid]| {
+            let is_ready = |message: &Message| matches!(message.body, Body::Ready(_));
+            let claimed = claimed_of(batch, ready, is_ready);
+            if may_be_early && !claimed.is_empty() {
+                early.set(claimed.iter().map(|claimed| claimed.delivery.delivery_id).collect()).ok();
+                dispatch.fresh(claimed, kept.clone());
+            }
+        };
+        let mut claimed = self.parts.store.apply(batch, through, claimed_until, &before_commit).await?;
+        keeping.done();
+        self.has_failed.store(false, Ordering::Relaxed);
+        claimed.retain(|delivery| early.get().is_none_or(|early| !early.contains(delivery)));
+        if !claimed.is_empty() {
+            dispatch.fresh(claimed_of(batch, &claimed, |_| true), Kept::already());
+        }
+        Ok(())
+    }
+
     /// Returns what is known of conversations: what was, and what the batch says.
     async fn known(&self, conversations: &[(OrganizationId, ConversationId)], learned: &Learned) -> Result<Learned, StoreError> {
         if conversations.is_empty() {
@@ -203,10 +233,7 @@ impl colloquy_log_client::Reader for Reader {
         let known = learned.into_iter().map(|((organization, conversation), known)| (organization, conversation, known));
         let (unclaimed, due) = beyond_room(&deliveries, &*self.parts.dispatch);
         let batch = Batch { known: known.collect(), messages, deliveries, unclaimed };
-        let claimed = self.parts.store.apply(&batch, through, claimed_until).await?;
-        if !claimed.is_empty() {
-            self.parts.dispatch.fresh(claimed_of(batch, &claimed));
-        }
+        self.keep(&batch, through, claimed_until).await?;
         if !due.is_empty() {
             self.parts.dispatch.due(&due);
         }
@@ -242,16 +269,17 @@ pub(crate) fn beyond_room(deliveries: &[Delivery], dispatch: &dyn Dispatch) -> (
     (beyond, endpoints)
 }
 
-/// Returns those deliveries of a batch that are claimed, in the batch's order.
-fn claimed_of(batch: Batch, claimed: &[Uuid]) -> Vec<Claimed> {
+/// Returns those deliveries of a batch that are claimed and whose messages are `wanted`, in the batch's order.
+fn claimed_of(batch: &Batch, claimed: &[Uuid], wanted: impl Fn(&Message) -> bool) -> Vec<Claimed> {
     let claimed: HashSet<&Uuid> = claimed.iter().collect();
-    let messages: HashMap<(OrganizationId, Uuid), Message> =
-        (batch.messages.into_iter()).map(|message| ((message.organization_id.clone(), message.message_id), message)).collect();
-    let deliveries = batch.deliveries.into_iter().filter(|delivery| claimed.contains(&delivery.delivery_id));
+    let messages: HashMap<(&str, Uuid), &Message> =
+        batch.messages.iter().map(|message| ((message.organization_id.as_str(), message.message_id), message)).collect();
+    let deliveries = batch.deliveries.iter().filter(|delivery| claimed.contains(&delivery.delivery_id));
     deliveries
         .filter_map(|delivery| {
-            let message = messages.get(&(delivery.organization_id.clone(), delivery.message_id))?.clone();
-            Some(Claimed { delivery, message })
+            let message =
+                messages.get(&(delivery.organization_id.as_str(), delivery.message_id)).filter(|message| wanted(message))?;
+            Some(Claimed { delivery: delivery.clone(), message: (*message).clone() })
         })
         .collect()
 }
@@ -281,7 +309,7 @@ mod tests {
             2
         }
 
-        fn fresh(&self, claimed: Vec<Claimed>) {
+        fn fresh(&self, claimed: Vec<Claimed>, _: Kept) {
             self.0.lock().unwrap().extend(claimed);
         }
 

@@ -23,6 +23,7 @@ use uuid::Uuid;
 use crate::deliveries::Deliveries;
 use crate::endpoints::Endpoints;
 use crate::grpc::Handler;
+use crate::kept::Kept;
 use crate::reader::Dispatch;
 use crate::replay::Replays;
 use crate::secrets::SecretBox;
@@ -50,7 +51,7 @@ impl Dispatch for Looked {
         0
     }
 
-    fn fresh(&self, _: Vec<Claimed>) {}
+    fn fresh(&self, _: Vec<Claimed>, _: Kept) {}
 
     fn due(&self, _: &HashSet<Uuid>) {}
 
@@ -276,6 +277,20 @@ impl TranscriptService for Transcripts {
         &self,
         _: Request<transcript_pb::GetFiguresRequest>,
     ) -> Result<Response<transcript_pb::GetFiguresResponse>, Status> {
+        not_here()
+    }
+
+    async fn search_turns(
+        &self,
+        _: Request<transcript_pb::SearchTurnsRequest>,
+    ) -> Result<Response<transcript_pb::SearchTurnsResponse>, Status> {
+        not_here()
+    }
+
+    async fn match_conversations(
+        &self,
+        _: Request<transcript_pb::MatchConversationsRequest>,
+    ) -> Result<Response<transcript_pb::MatchConversationsResponse>, Status> {
         not_here()
     }
 }

@@ -136,6 +136,7 @@ async fn all_that_is_wrong_with_an_endpoint_is_told_at_once() {
         agent_id: Some(String::new()),
         user_id: Some("u".to_owned()),
         tags: vec!["vip".to_owned()],
+        expression: "agent_id = a".to_owned(),
         ..Default::default()
     };
     let given = pb::WebhookEndpoint {
@@ -164,6 +165,7 @@ async fn all_that_is_wrong_with_an_endpoint_is_told_at_once() {
         "endpoint.event_types[2]",
         "endpoint.filter.user_id",
         "endpoint.filter.tags",
+        "endpoint.filter.expression",
         "endpoint.filter.agent_id",
         "endpoint.rate_limit",
         "endpoint.headers[0].name",

@@ -1,7 +1,7 @@
 //! Which messages an event makes.
 
-use colloquy_events::{Data, Event, LiveStatus, Record};
-use colloquy_types::{ConversationId, OrganizationId, Position};
+use colloquy_events::{Authority, Data, Event, LiveStatus, Record};
+use colloquy_types::{ConversationId, OrganizationId, Position, Provider};
 use uuid::Uuid;
 
 use super::agent_session::Phase;
@@ -66,10 +66,19 @@ pub fn messages_of_event(
         push(session_message_id(event.conversation_id, name), phase.event_type(), Body::Snapshot);
     }
     let analyzed = Phase::Analyzed.event_type();
-    if matches!(event.data, Data::Analyzed(_)) && wanted(analyzed) {
+    if is_the_judgement(event) && wanted(analyzed) {
         push(Uuid::new_v5(&event.event_id.0, analyzed.as_bytes()), analyzed, Body::Snapshot);
     }
     messages
+}
+
+/// Returns whether an event is the judgement that whoever listens to sessions waits for. Our own comes first and is for those who have no
+/// other: it is in the record of everybody, but a vendor's judgement would be taken for a second one.
+fn is_the_judgement(event: &Event) -> bool {
+    match &event.data {
+        Data::Analyzed(analysis) => analysis.authority != Authority::Own || event.provider == Provider::Native,
+        _ => false,
+    }
 }
 
 /// Returns the id of what is told once in the course of a conversation: a repeat has the same.
@@ -89,8 +98,8 @@ const fn shows_the_conversation(data: &Data) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use colloquy_events::{Analysis, Authority, ControlOffer, EndStatus, Ended, Facts, Recording, RecordingChannel, Role, Turn};
-    use colloquy_types::{EventId, Provider, RecordId, Timestamp, TurnId};
+    use colloquy_events::{Analysis, ControlOffer, EndStatus, Ended, Facts, Recording, RecordingChannel, Role, Turn};
+    use colloquy_types::{EventId, RecordId, Timestamp, TurnId};
     use serde_json::{Value, json};
 
     use super::*;
@@ -134,6 +143,21 @@ mod tests {
             Data::Ended(Ended { inferred: true, ..Ended::new(EndStatus::Failed) }),
             Data::Analyzed(Analysis::by(Authority::Provider)),
         ]
+    }
+
+    #[test]
+    fn our_own_judgement_is_told_as_a_sessions_only_where_nobody_else_judges() {
+        let analyzed = Phase::Analyzed.event_type();
+        let told = |provider: Provider, authority: Authority| {
+            let mut record = record(vec![Data::Analyzed(Analysis::by(authority))]);
+            record.events[0].provider = provider;
+            types(&messages_of(&record)).contains(&analyzed)
+        };
+        assert!(!told(Provider::Retell, Authority::Own));
+        assert!(told(Provider::Native, Authority::Own));
+        for authority in [Authority::Provider, Authority::OwnLeading, Authority::Human] {
+            assert!(told(Provider::Retell, authority), "{authority:?}");
+        }
     }
 
     #[test]

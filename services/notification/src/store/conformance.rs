@@ -136,7 +136,7 @@ impl Fixture {
 
     async fn apply_through(&self, messages: &[Message], endpoint: &Endpoint, through: u64) -> BTreeSet<u64> {
         let batch = batch(messages, &[endpoint]);
-        let claimed = self.store.apply(&batch, Position::end_of(through), soon()).await.unwrap();
+        let claimed = self.store.apply(&batch, Position::end_of(through), soon(), &|_| ()).await.unwrap();
         let number =
             |id: &Uuid| batch.deliveries.iter().find(|delivery| delivery.delivery_id == *id).unwrap().position.sequence();
         assert_eq!(claimed.iter().collect::<BTreeSet<_>>().len(), claimed.len());
@@ -291,7 +291,7 @@ mod intake {
         assert_eq!(fixture.apply(&messages, &endpoint).await, BTreeSet::from([1, 2, 3]));
         assert_eq!(fixture.apply(&messages, &endpoint).await, BTreeSet::new());
         assert_eq!(fixture.store.position().await.unwrap(), Position::end_of(3));
-        fixture.store.apply(&Batch::default(), Position::end_of(2), soon()).await.unwrap();
+        fixture.store.apply(&Batch::default(), Position::end_of(2), soon(), &|_| ()).await.unwrap();
         assert_eq!(fixture.store.position().await.unwrap(), Position::end_of(3));
         let kept = fixture.delivery(&delivery(&messages[0], &endpoint)).await;
         assert_eq!(kept, Some(delivery(&messages[0], &endpoint)));
@@ -311,7 +311,7 @@ mod intake {
                 (next..next + size).map(|number| message("acme", 1 + u128::from(number) % 100, number)).collect();
             next += size;
             let batch = batch(&messages, &[&plain, &ordered]);
-            let claimed = fixture.store.apply(&batch, Position::end_of(next), soon()).await.unwrap();
+            let claimed = fixture.store.apply(&batch, Position::end_of(next), soon(), &|_| ()).await.unwrap();
             let to_plain = batch.deliveries.iter().filter(|delivery| delivery.endpoint_id == plain.endpoint_id);
             assert!(to_plain.clone().all(|delivery| claimed.contains(&delivery.delivery_id)));
             assert!(claimed.len() <= to_plain.count() + 100);
@@ -328,7 +328,8 @@ mod intake {
         fixture.apply(std::slice::from_ref(&told), &first).await;
         fixture.create(&later).await;
         let again = Message { position: Position::new(9, 0), ..told };
-        let claimed = fixture.store.apply(&batch(&[again], &[&first, &later]), Position::end_of(9), soon()).await.unwrap();
+        let claimed =
+            fixture.store.apply(&batch(&[again], &[&first, &later]), Position::end_of(9), soon(), &|_| ()).await.unwrap();
         assert_eq!(claimed, Vec::<Uuid>::new());
         assert_eq!(fixture.has_work(soon()).await, [1]);
     }
@@ -345,7 +346,7 @@ mod intake {
         let deliveries = vec![delivery(&our_message, &ours), delivery(&their_message, &theirs)];
         let expected = deliveries[1].delivery_id;
         let both = Batch { messages: vec![our_message, their_message], deliveries, ..Batch::default() };
-        assert_eq!(fixture.store.apply(&both, Position::end_of(1), soon()).await.unwrap(), [expected]);
+        assert_eq!(fixture.store.apply(&both, Position::end_of(1), soon(), &|_| ()).await.unwrap(), [expected]);
         assert_eq!(fixture.has_work(soon()).await, [2]);
     }
 
@@ -359,10 +360,10 @@ mod intake {
         let claimed = fixture.claim(&replayed, at(0)).await;
         fixture.finish(&claimed[0].delivery, Status::Succeeded, None).await;
         let both = batch(&[told], &[&replayed, &other]);
-        let claimed = fixture.store.apply(&both, Position::end_of(1), soon()).await.unwrap();
+        let claimed = fixture.store.apply(&both, Position::end_of(1), soon(), &|_| ()).await.unwrap();
         assert_eq!(claimed, [both.deliveries[1].delivery_id]);
         assert_eq!(fixture.delivery(&by_hand).await.unwrap().status, Status::Succeeded);
-        assert_eq!(fixture.store.apply(&both, Position::end_of(1), soon()).await.unwrap(), Vec::<Uuid>::new());
+        assert_eq!(fixture.store.apply(&both, Position::end_of(1), soon(), &|_| ()).await.unwrap(), Vec::<Uuid>::new());
     }
 
     pub(super) async fn what_is_known_is_completed_and_never_cleared(fixture: &Fixture) {
@@ -374,7 +375,7 @@ mod intake {
         };
         let learn = |number, known| {
             let batch = Batch { known: vec![(acme(), ConversationId(Uuid::from_u128(number)), known)], ..Batch::default() };
-            async move { fixture.store.apply(&batch, Position::START, soon()).await.unwrap() }
+            async move { fixture.store.apply(&batch, Position::START, soon(), &|_| ()).await.unwrap() }
         };
         learn(1, known(Some("a"), None)).await;
         learn(1, known(None, Some("c"))).await;
@@ -388,7 +389,7 @@ mod intake {
         // Twice in one batch.
         let twice = [known(Some("x"), None), known(None, Some("y")), known(Some("z"), None)];
         let batch = Batch { known: twice.map(|known| (acme(), key(4).1, known)).to_vec(), ..Batch::default() };
-        fixture.store.apply(&batch, Position::START, soon()).await.unwrap();
+        fixture.store.apply(&batch, Position::START, soon(), &|_| ()).await.unwrap();
         assert_eq!(fixture.store.known(&[key(4)]).await.unwrap()[0].2, known(Some("z"), Some("y")));
     }
 
@@ -419,7 +420,7 @@ mod intake {
                         messages.reverse();
                     }
                     let batch = batch(&messages, &[&endpoint]);
-                    claimed.extend(store.apply(&batch, Position::end_of(number), soon()).await.unwrap());
+                    claimed.extend(store.apply(&batch, Position::end_of(number), soon(), &|_| ()).await.unwrap());
                 }
                 claimed
             });

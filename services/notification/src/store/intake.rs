@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::engine::{Columns, Engine, Rows, Value};
 use super::lanes::{self, Lane, PutToWork, ordered_sql, settle};
 use super::sql::{SqlStore, organization_of, to_bigint};
-use super::{Batch, Known, body, revive};
+use super::{Batch, BeforeCommit, Known, body, revive};
 use crate::delivery::Delivery;
 use crate::message::{Body, Message};
 
@@ -241,6 +241,7 @@ impl<E: Engine> SqlStore<E> {
         batch: &Batch,
         through: Position,
         claimed_until: Timestamp,
+        before_commit: &BeforeCommit<'_>,
     ) -> Result<Vec<Uuid>, StoreError> {
         // The only time there is here; near enough to now for what is kept for weeks.
         let now = claimed_until.as_millis();
@@ -280,6 +281,8 @@ impl<E: Engine> SqlStore<E> {
                 }
             }
         }
+        let mut all: Vec<Uuid> = claimed.iter().filter(|(_, ordered)| !ordered).map(|(delivery, _)| *delivery).collect();
+        before_commit(&all);
         let (position, waited) = lanes::advance::<E>(&mut tx, through).await?;
         let has_waited = !waited.is_empty();
         lanes.extend(waited);
@@ -291,8 +294,8 @@ impl<E: Engine> SqlStore<E> {
             put_to_work.into_iter().partition(|delivery| claimed.contains(&(delivery.delivery, true)));
         let_go::<E>(&mut tx, &others).await?;
         tx.commit().await?;
-        let unordered = claimed.into_iter().filter(|(_, ordered)| !ordered).map(|(delivery, _)| delivery);
-        Ok(unordered.chain(own.into_iter().map(|delivery| delivery.delivery)).collect())
+        all.extend(own.into_iter().map(|delivery| delivery.delivery));
+        Ok(all)
     }
 
     pub(super) async fn add_by_hand(

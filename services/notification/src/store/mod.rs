@@ -101,6 +101,9 @@ pub struct Claimed {
     pub message: Message,
 }
 
+/// Learns which deliveries will be in the queue once the transaction they are written in has been committed.
+pub type BeforeCommit<'a> = dyn Fn(&[Uuid]) + Send + Sync + 'a;
+
 /// What a worker made of a delivery it held.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Finished {
@@ -192,7 +195,16 @@ pub trait Store: Send + Sync + 'static {
     /// are claimed until `claimed_until` by whoever calls, but [`Batch::unclaimed`] and those of ordered endpoints that have to
     /// wait (see [`Store::claim`]). Returns the ids of the deliveries that are new and claimed: the others were there already, are
     /// anybody's, or wait.
-    async fn apply(&self, batch: &Batch, through: Position, claimed_until: Timestamp) -> Result<Vec<Uuid>, StoreError>;
+    ///
+    /// `before_commit` is called once all is written but not yet on the disk, with those of them that wait for nothing: they may be
+    /// attempted, but what attempts come to can be written only after this has returned, and not when it failed.
+    async fn apply(
+        &self,
+        batch: &Batch,
+        through: Position,
+        claimed_until: Timestamp,
+        before_commit: &BeforeCommit<'_>,
+    ) -> Result<Vec<Uuid>, StoreError>;
 
     /// Notes a record that could not be applied; once.
     async fn set_aside(

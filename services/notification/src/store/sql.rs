@@ -8,7 +8,7 @@ use sqlx::Pool;
 use uuid::Uuid;
 
 use super::engine::{Engine, Value};
-use super::{Batch, Claimed, DeliveryFilter, Finished, Known, Place, Replay, Store};
+use super::{Batch, BeforeCommit, Claimed, DeliveryFilter, Finished, Known, Place, Replay, Store};
 use crate::delivery::Delivery;
 use crate::endpoint::{DisabledReason, Endpoint};
 use crate::message::Message;
@@ -105,8 +105,14 @@ impl<E: Engine> Store for SqlStore<E> {
         self.read_known(conversations).await
     }
 
-    async fn apply(&self, batch: &Batch, through: Position, claimed_until: Timestamp) -> Result<Vec<Uuid>, StoreError> {
-        self.apply_batch(batch, through, claimed_until).await
+    async fn apply(
+        &self,
+        batch: &Batch,
+        through: Position,
+        claimed_until: Timestamp,
+        before_commit: &BeforeCommit<'_>,
+    ) -> Result<Vec<Uuid>, StoreError> {
+        self.apply_batch(batch, through, claimed_until, before_commit).await
     }
 
     async fn set_aside(

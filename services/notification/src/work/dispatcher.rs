@@ -22,6 +22,7 @@ use super::state::{Refused, State};
 use super::target::{Target, open_all};
 use super::{Parts, START_WITHIN, backlog, claimed_until, examine};
 use crate::delivery::Status;
+use crate::kept::Kept;
 use crate::reader::Dispatch;
 use crate::secrets::SecretBox;
 use crate::send::Sender;
@@ -109,13 +110,13 @@ impl Dispatch for Dispatcher {
     }
 
     /// They are claimed for [`super::CLAIM`] from now. What there is no room for comes back by way of the store.
-    fn fresh(&self, claimed: Vec<Claimed>) {
+    fn fresh(&self, claimed: Vec<Claimed>, kept: Kept) {
         let start_by = Instant::now() + START_WITHIN;
         let mut refused = Vec::new();
         let mut state = self.state();
         let mut unknown = false;
         for claimed in claimed {
-            match state.offer(claimed, start_by) {
+            match state.offer(claimed, start_by, kept.clone()) {
                 Ok(()) => {}
                 Err(Refused::Full(claimed)) => refused.push(*claimed),
                 Err(Refused::Unknown(claimed)) => {
@@ -132,7 +133,11 @@ impl Dispatch for Dispatcher {
         if !refused.is_empty() {
             // There are never many of these at a time: while what is given back cannot be written, nothing new is claimed either.
             let this = self.clone();
-            self.0.attempts.spawn(async move { this.let_go(refused).await });
+            self.0.attempts.spawn(async move {
+                if kept.wait().await {
+                    this.let_go(refused).await;
+                }
+            });
         }
     }
 
@@ -186,10 +191,16 @@ impl Dispatcher {
             biased;
             ended = attempts::deliver(&held.claimed, &target, &inner.bodies, &inner.sender, inner.clock.as_ref()) => ended,
             () = inner.give_up.cancelled() => {
-                self.write(attempts::released(delivery, inner.clock.now()), false).await;
+                if held.kept.wait().await {
+                    self.write(attempts::released(delivery, inner.clock.now()), false).await;
+                }
                 return;
             }
         };
+        if !held.kept.wait().await {
+            // There is no row to write to. The log brings it again, under the same ids.
+            return;
+        }
         let Ended { finished, went, is_gone } = ended;
         // Of an ordered endpoint the next of the conversation waits for this to be written.
         let is_urgent = target.endpoint.ordered && finished.status != Status::Pending;

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::rate::Bucket;
 use super::target::Target;
+use crate::kept::Kept;
 use crate::store::Claimed;
 
 /// What nothing is known of yet.
@@ -39,6 +40,8 @@ pub(super) struct Held {
     pub(super) claimed: Claimed,
     /// Later it might be attempted when its claim has run out, and so be attempted twice.
     pub(super) start_by: Instant,
+    /// Whether it is in the queue: nothing is written of it before.
+    pub(super) kept: Kept,
 }
 
 /// What can be started.
@@ -214,7 +217,7 @@ mod tests {
     }
 
     fn held(start_by: Instant) -> Held {
-        Held { claimed: claimed(), start_by }
+        Held { claimed: claimed(), start_by, kept: Kept::already() }
     }
 
     /// Starts as many as may be, of plenty, and returns how many.

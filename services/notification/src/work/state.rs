@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::lane::{Held, Lane, Next, Went};
 use super::target::Target;
+use crate::kept::Kept;
 use crate::message::Body;
 use crate::store::Claimed;
 
@@ -90,7 +91,7 @@ impl State {
     }
 
     /// Adds something that was claimed as it was made, if there is room.
-    pub(super) fn offer(&mut self, claimed: Claimed, start_by: Instant) -> Result<(), Refused> {
+    pub(super) fn offer(&mut self, claimed: Claimed, start_by: Instant, kept: Kept) -> Result<(), Refused> {
         let delivery = &claimed.delivery;
         let lane = self.lanes.get(&delivery.endpoint_id);
         let lane = lane.filter(|lane| lane.target.endpoint.organization_id == delivery.organization_id);
@@ -98,7 +99,7 @@ impl State {
         if self.is_full() || lane.room() == 0 {
             return Err(Refused::Full(Box::new(claimed)));
         }
-        self.push(Held { claimed, start_by });
+        self.push(Held { claimed, start_by, kept });
         Ok(())
     }
 
@@ -111,7 +112,7 @@ impl State {
         if self.is_stopping {
             return claimed;
         }
-        claimed.into_iter().for_each(|claimed| self.push(Held { claimed, start_by }));
+        claimed.into_iter().for_each(|claimed| self.push(Held { claimed, start_by, kept: Kept::already() }));
         Vec::new()
     }
 
@@ -303,7 +304,7 @@ mod tests {
         for _ in 0..count {
             let mut claimed = claimed();
             claimed.delivery.endpoint_id = id;
-            state.push(Held { claimed, start_by });
+            state.push(Held { claimed, start_by, kept: Kept::already() });
         }
     }
 

@@ -32,7 +32,7 @@ pub(super) async fn what_is_old_and_not_needed_goes(fixture: &Fixture) {
     let messages: Vec<Message> = (1..=5).map(|number| message("acme", 1, number)).collect();
     let known = Known { channel: Some("phone".to_owned()), ..Known::default() };
     let batch = Batch { known: vec![(acme(), messages[0].conversation_id, known)], ..batch(&messages, &[&one, &other]) };
-    fixture.store.apply(&batch, Position::end_of(5), soon()).await.unwrap();
+    fixture.store.apply(&batch, Position::end_of(5), soon(), &|_| ()).await.unwrap();
     let end = async |number: usize, endpoint: &Endpoint, moment: i64| {
         let made = delivery(&messages[number], endpoint);
         let attempt = Attempt { at: at(moment), ..attempt(0, Status::Succeeded) };
@@ -69,7 +69,7 @@ pub(super) async fn what_a_removed_endpoint_leaves_behind_goes(fixture: &Fixture
     fixture.create(&gone).await;
     fixture.create(&stays).await;
     let messages: Vec<Message> = (1..=10).map(|number| message("acme", 1, number)).collect();
-    fixture.store.apply(&batch(&messages, &[&gone, &stays]), Position::end_of(10), soon()).await.unwrap();
+    fixture.store.apply(&batch(&messages, &[&gone, &stays]), Position::end_of(10), soon(), &|_| ()).await.unwrap();
     for message in &messages[..4] {
         fixture.finish(&delivery(message, &gone), Status::Exhausted, None).await;
     }

@@ -161,7 +161,7 @@ pub(super) async fn replicas_that_read_and_send_at_once_keep_the_order(fixture: 
                     numbers.iter().map(|number| message("acme", u128::from(1 + number % 4), *number)).collect();
                 let batch = batch(&messages, &[&endpoint]);
                 let through = progress.lock().unwrap().through(numbers);
-                let claimed = store.apply(&batch, Position::end_of(through), soon()).await.unwrap();
+                let claimed = store.apply(&batch, Position::end_of(through), soon(), &|_| ()).await.unwrap();
                 let claimed: Vec<&Delivery> =
                     batch.deliveries.iter().filter(|delivery| claimed.contains(&delivery.delivery_id)).collect();
                 claimed.iter().for_each(|delivery| receiver.lock().unwrap().begin(delivery));
@@ -173,7 +173,7 @@ pub(super) async fn replicas_that_read_and_send_at_once_keep_the_order(fixture: 
             }
             // Then it learns how far the others are, and the view moves on.
             let through = progress.lock().unwrap().through(&[]);
-            store.apply(&Batch::default(), Position::end_of(through), soon()).await.unwrap();
+            store.apply(&Batch::default(), Position::end_of(through), soon(), &|_| ()).await.unwrap();
         });
     }
     for _ in 0..3 {

@@ -27,7 +27,7 @@ pub(super) async fn lists_show_what_is_asked_for_newest_first(fixture: &Fixture)
             Message { event_type: types[number as usize % 3].to_owned(), ..message("acme", u128::from(number % 5), number) };
         let made = Delivery { created_at: at(number as i64 / 2), ..delivery(&told, &endpoint) };
         let batch = Batch { messages: vec![told], deliveries: vec![made.clone()], ..Batch::default() };
-        fixture.store.apply(&batch, Position::end_of(number), soon()).await.unwrap();
+        fixture.store.apply(&batch, Position::end_of(number), soon(), &|_| ()).await.unwrap();
         let status = statuses[number as usize % 4];
         fixture.finish(&made, status, (status == Status::Pending).then(soon)).await;
     }
@@ -160,7 +160,7 @@ pub(super) async fn everything_missed_in_a_stretch_of_time_is_tried_again(fixtur
         let told = Message { event_type: types[number as usize % 2].to_owned(), ..message("acme", u128::from(number), number) };
         let made = Delivery { created_at: at(number as i64), ..delivery(&told, &endpoint) };
         let batch = Batch { messages: vec![told], deliveries: vec![made.clone()], ..Batch::default() };
-        fixture.store.apply(&batch, Position::end_of(number), soon()).await.unwrap();
+        fixture.store.apply(&batch, Position::end_of(number), soon(), &|_| ()).await.unwrap();
         let status =
             [Status::Succeeded, Status::Failed, Status::Exhausted, Status::Exhausted, Status::Pending][number as usize % 5];
         fixture.finish(&made, status, (status == Status::Pending).then_some(at(1_000_000))).await;

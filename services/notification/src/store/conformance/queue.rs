@@ -60,7 +60,7 @@ pub(super) async fn what_the_reader_has_no_room_for_is_due_to_anybody(fixture: &
         .iter()
         .flat_map(|message| [&plain, &ordered].map(|endpoint| delivery(message, endpoint).delivery_id))
         .collect();
-    let claimed = fixture.store.apply(&batch, Position::end_of(3), soon()).await.unwrap();
+    let claimed = fixture.store.apply(&batch, Position::end_of(3), soon(), &|_| ()).await.unwrap();
     let expected = [&plain, &ordered].map(|endpoint| delivery(&messages[0], endpoint).delivery_id);
     assert_eq!(claimed.into_iter().collect::<BTreeSet<_>>(), BTreeSet::from(expected));
     assert_eq!(fixture.has_work(at(0)).await, [1, 2]);

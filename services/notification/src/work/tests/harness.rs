@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use crate::delivery::{Delivery, Status};
 use crate::endpoint::{Endpoint, Filter, Kind, SealedSecrets};
+use crate::kept::Kept;
 use crate::message::{Body, Message};
 use crate::payload::{SnapshotError, Snapshots};
 use crate::reader::{Dispatch, beyond_room};
@@ -245,7 +246,7 @@ impl Harness {
                 unclaimed
             })
             .await;
-        running.dispatcher.fresh(claimed);
+        running.dispatcher.fresh(claimed, Kept::already());
         running.dispatcher.due(&due);
     }
 
@@ -266,7 +267,7 @@ impl Harness {
         let unclaimed = unclaimed(&deliveries);
         let batch = Batch { messages: messages.to_vec(), deliveries, unclaimed, ..Batch::default() };
         let through = Position::end_of(self.sequence);
-        let claimed = self.store.apply(&batch, through, claimed_until(self.clock.now())).await.unwrap();
+        let claimed = self.store.apply(&batch, through, claimed_until(self.clock.now()), &|_| ()).await.unwrap();
         all.retain(|one| claimed.contains(&one.delivery.delivery_id));
         all
     }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::delivery::Status;
 use crate::endpoint::DisabledReason;
+use crate::kept::{Keeping, Kept};
 use crate::message::{Body, Message};
 use crate::payload::SnapshotError;
 use crate::reader::Dispatch;
@@ -33,7 +34,7 @@ async fn what_was_just_made_is_delivered_and_written_down() {
     let endpoint = harness.endpoint("a", |_| {}).await;
     let running = harness.ready().await;
     let message = harness.messages(1, 1).remove(0);
-    running.dispatcher.fresh(harness.keep(from_ref(&message), &[&endpoint]).await);
+    running.dispatcher.fresh(harness.keep(from_ref(&message), &[&endpoint]).await, Kept::already());
     let heard = harness.receiver.hears("a", 1).await.remove(0);
     Webhook::new(SECRET).unwrap().verify(&heard.body, &heard.headers).unwrap();
     assert_eq!(heard.id, webhook_id(&message));
@@ -44,13 +45,35 @@ async fn what_was_just_made_is_delivered_and_written_down() {
 }
 
 #[tokio::test]
+async fn what_an_early_attempt_came_to_waits_for_its_row_and_is_dropped_without_one() {
+    let mut harness = Harness::start().await;
+    let endpoint = harness.endpoint("a", |endpoint| endpoint.ordered = false).await;
+    let running = harness.ready().await;
+    let messages = harness.messages(1, 2);
+    let mut claimed = harness.keep(&messages, &[&endpoint]).await;
+    let (never, later) = (claimed.remove(0), claimed.remove(0));
+    let (dropped, not_kept) = Keeping::begin();
+    let (keeping, kept) = Keeping::begin();
+    running.dispatcher.fresh(vec![never], not_kept);
+    running.dispatcher.fresh(vec![later], kept);
+    harness.receiver.hears("a", 2).await;
+    harness.stands(&messages[0], &endpoint, Status::Pending, 0).await;
+    harness.stands(&messages[1], &endpoint, Status::Pending, 0).await;
+    drop(dropped);
+    keeping.done();
+    harness.stands(&messages[1], &endpoint, Status::Succeeded, 1).await;
+    running.stop().await;
+    harness.stands(&messages[0], &endpoint, Status::Pending, 0).await;
+}
+
+#[tokio::test]
 async fn what_fails_is_tried_again_when_it_is_due_and_one_success_clears_the_endpoint() {
     let mut harness = Harness::start().await;
     let endpoint = harness.endpoint("a", |_| {}).await;
     harness.receiver.answer("a", 500);
     let running = harness.ready().await;
     let message = harness.messages(1, 1).remove(0);
-    running.dispatcher.fresh(harness.keep(from_ref(&message), &[&endpoint]).await);
+    running.dispatcher.fresh(harness.keep(from_ref(&message), &[&endpoint]).await, Kept::already());
     let failed = harness.stands(&message, &endpoint, Status::Pending, 1).await;
     let wait = failed.next_attempt_at.unwrap().millis_since(harness.clock.now());
     assert!((4_000..=6_000).contains(&wait), "{wait}");
@@ -75,12 +98,12 @@ async fn an_ordered_endpoint_gets_the_next_of_a_conversation_only_after_the_one_
     harness.receiver.answer("a", 500);
     let running = harness.ready().await;
     let held = harness.messages(1, 3);
-    running.dispatcher.fresh(harness.keep(&held, &[&endpoint]).await);
+    running.dispatcher.fresh(harness.keep(&held, &[&endpoint]).await, Kept::already());
     harness.stands(&held[0], &endpoint, Status::Pending, 1).await;
 
     harness.receiver.answer("a", 200);
     let other = harness.messages(2, 20);
-    running.dispatcher.fresh(harness.keep(&other, &[&endpoint]).await);
+    running.dispatcher.fresh(harness.keep(&other, &[&endpoint]).await, Kept::already());
     harness.stands(&other[19], &endpoint, Status::Succeeded, 1).await;
     let heard: Vec<_> = harness.receiver.heard("a").into_iter().map(|heard| heard.id).collect();
     let expected: Vec<_> = held[..1].iter().chain(&other).map(webhook_id).collect();
@@ -102,7 +125,7 @@ async fn an_endpoint_that_hangs_holds_nobody_else_up() {
     let running = harness.ready().await;
     let messages = harness.messages(1, 500);
     let began = Instant::now();
-    running.dispatcher.fresh(harness.keep(&messages, &[&hanging, &healthy]).await);
+    running.dispatcher.fresh(harness.keep(&messages, &[&hanging, &healthy]).await, Kept::already());
     harness.receiver.hears("a", 500).await;
     // The others' attempts time out after five seconds.
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
@@ -118,7 +141,7 @@ async fn more_than_fits_into_memory_comes_back_and_is_delivered_once() {
     let running = harness.ready().await;
     // More than there is room for results, too.
     let messages = harness.messages(1, 5_000);
-    running.dispatcher.fresh(harness.keep(&messages, &[&endpoint]).await);
+    running.dispatcher.fresh(harness.keep(&messages, &[&endpoint]).await, Kept::already());
     harness.receiver.hears("a", 5_000).await;
     running.stop().await;
     let mut ids: Vec<_> = harness.receiver.heard("a").into_iter().map(|heard| heard.id).collect();
@@ -199,7 +222,7 @@ async fn what_was_in_flight_in_a_process_that_died_is_attempted_again() {
     harness.receiver.answer("a", HANGS);
     let mut dying = harness.ready().await;
     let message = harness.messages(1, 1).remove(0);
-    dying.dispatcher.fresh(harness.keep(from_ref(&message), &[&endpoint]).await);
+    dying.dispatcher.fresh(harness.keep(from_ref(&message), &[&endpoint]).await, Kept::already());
     harness.receiver.hears("a", 1).await;
     dying.tasks.abort_all();
 
@@ -217,7 +240,7 @@ async fn what_waits_and_what_hangs_is_given_back_at_the_end() {
     harness.receiver.answer("a", HANGS);
     let running = harness.ready().await;
     let messages = harness.messages(1, 50);
-    running.dispatcher.fresh(harness.keep(&messages, &[&endpoint]).await);
+    running.dispatcher.fresh(harness.keep(&messages, &[&endpoint]).await, Kept::already());
     harness.receiver.hears("a", 1).await;
     running.stop().await;
 
@@ -237,7 +260,7 @@ async fn an_endpoint_that_is_gone_is_disabled_and_the_others_are_told() {
     harness.receiver.answer("gone", 410);
     let running = harness.ready().await;
     let messages = harness.messages(1, 3);
-    running.dispatcher.fresh(harness.keep(&messages, &[&gone]).await);
+    running.dispatcher.fresh(harness.keep(&messages, &[&gone]).await, Kept::already());
     let heard = harness.receiver.hears("other", 1).await.remove(0);
     let body: serde_json::Value = serde_json::from_slice(&heard.body).unwrap();
     assert_eq!((&body["type"], &body["data"]["reason"]), (&"webhook_endpoint.disabled".into(), &"gone".into()));
@@ -257,7 +280,7 @@ async fn an_endpoint_that_fails_for_a_day_is_told_of_and_after_five_days_disable
     harness.receiver.answer("failing", 500);
     let running = harness.ready().await;
     let messages = harness.messages(1, 3);
-    running.dispatcher.fresh(harness.keep(&messages[..2], &[&failing]).await);
+    running.dispatcher.fresh(harness.keep(&messages[..2], &[&failing]).await, Kept::already());
     harness.receiver.hears("other", 1).await;
     harness.stands(&messages[1], &failing, Status::Pending, 1).await;
     assert!(harness.kept(&failing).await.enabled);
@@ -267,7 +290,7 @@ async fn an_endpoint_that_fails_for_a_day_is_told_of_and_after_five_days_disable
     // Another process, days later: told once is told.
     harness.clock.advance_millis(4 * DAY_MS);
     let running = harness.ready().await;
-    running.dispatcher.fresh(harness.keep(&messages[2..], &[&failing]).await);
+    running.dispatcher.fresh(harness.keep(&messages[2..], &[&failing]).await, Kept::already());
     let disabled = async || Some(harness.kept(&failing).await).filter(|kept| !kept.enabled);
     assert_eq!(eventually("it is disabled", disabled).await.disabled_reason, Some(DisabledReason::Failing));
     harness.receiver.hears("other", 2).await;
@@ -283,7 +306,7 @@ async fn a_conversation_is_shown_once_for_all_and_waiting_for_it_uses_up_nothing
     harness.snapshots.answers.lock().unwrap().push(SnapshotError::Later(Duration::from_secs(1)));
     let running = harness.ready().await;
     let message = harness.message(1, Body::Snapshot);
-    running.dispatcher.fresh(harness.keep(from_ref(&message), &[&first, &second]).await);
+    running.dispatcher.fresh(harness.keep(from_ref(&message), &[&first, &second]).await, Kept::already());
     let moving = harness.clock.clone();
     let advancing = tokio::spawn(async move {
         loop {
@@ -299,7 +322,7 @@ async fn a_conversation_is_shown_once_for_all_and_waiting_for_it_uses_up_nothing
 
     harness.snapshots.answers.lock().unwrap().push(SnapshotError::Gone);
     let erased = harness.message(2, Body::Snapshot);
-    running.dispatcher.fresh(harness.keep(from_ref(&erased), &[&first]).await);
+    running.dispatcher.fresh(harness.keep(from_ref(&erased), &[&first]).await, Kept::already());
     harness.stands(&erased, &first, Status::Failed, 0).await;
     running.stop().await;
 }
@@ -310,7 +333,7 @@ async fn a_rate_limit_is_kept() {
     let endpoint = harness.endpoint("a", |endpoint| endpoint.rate_limit = NonZeroU32::new(20)).await;
     let running = harness.ready().await;
     let messages = harness.messages(1, 40);
-    running.dispatcher.fresh(harness.keep(&messages, &[&endpoint]).await);
+    running.dispatcher.fresh(harness.keep(&messages, &[&endpoint]).await, Kept::already());
     let heard = harness.receiver.hears("a", 40).await;
     let most = heard
         .iter()
@@ -334,7 +357,7 @@ async fn during_a_rotation_both_secrets_sign_and_afterwards_only_the_new_one() {
     let running = harness.ready().await;
     for (old_is_valid, advance) in [(true, 60_000), (false, 0)] {
         let message = harness.messages(1, 1).remove(0);
-        running.dispatcher.fresh(harness.keep(from_ref(&message), &[&endpoint]).await);
+        running.dispatcher.fresh(harness.keep(from_ref(&message), &[&endpoint]).await, Kept::already());
         harness.stands(&message, &endpoint, Status::Succeeded, 1).await;
         let heard = harness.receiver.heard("a").pop().unwrap();
         Webhook::new(SECRET).unwrap().verify(&heard.body, &heard.headers).unwrap();
