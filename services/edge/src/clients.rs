@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, MatchedPath};
 use colloquy_proto::access::v1::access_service_server;
+use colloquy_proto::analytics::v1::alert_service_client::AlertServiceClient;
+use colloquy_proto::analytics::v1::analytics_service_client::AnalyticsServiceClient;
+use colloquy_proto::analytics::v1::analytics_service_server;
+use colloquy_proto::analytics::v1::analyzer_service_client::AnalyzerServiceClient;
 use colloquy_proto::control::v1::control_service_client::ControlServiceClient;
 use colloquy_proto::conversation::v1::conversation_service_client::ConversationServiceClient;
 use colloquy_proto::conversation::v1::conversation_service_server;
@@ -42,12 +46,13 @@ pub(crate) struct Behind {
 
 impl Behind {
     /// Returns all of them.
-    pub(crate) fn all(deps: Deps) -> [Self; 5] {
+    pub(crate) fn all(deps: Deps) -> [Self; 6] {
         let behind = |name, grpc_name, transport| Self { name, grpc_name, transport };
         [
             behind("conversation-store", conversation_service_server::SERVICE_NAME, deps.conversation_store),
             behind("transcript", transcript_service_server::SERVICE_NAME, deps.transcript),
             behind("ingestion", ingestion_service_server::SERVICE_NAME, deps.ingestion),
+            behind("analytics", analytics_service_server::SERVICE_NAME, deps.analytics),
             behind("notification", webhook_service_server::SERVICE_NAME, deps.notification),
             behind("access", access_service_server::SERVICE_NAME, deps.access),
         ]
@@ -63,13 +68,16 @@ pub(crate) struct Clients {
     pub(crate) sources: SourceServiceClient<Transport>,
     pub(crate) webhooks: WebhookServiceClient<Transport>,
     pub(crate) control: ControlServiceClient<Transport>,
+    pub(crate) analytics: AnalyticsServiceClient<Transport>,
+    pub(crate) alerts: AlertServiceClient<Transport>,
+    pub(crate) analyzers: AnalyzerServiceClient<Transport>,
     /// The services, for health.
-    pub(crate) services: [Behind; 5],
+    pub(crate) services: [Behind; 6],
 }
 
 impl Clients {
     pub(crate) fn new(deps: Deps) -> Self {
-        let Deps { conversation_store, transcript, ingestion, notification, access } = deps;
+        let Deps { conversation_store, transcript, ingestion, analytics, notification, access } = deps;
         Self {
             conversations: ConversationServiceClient::new(conversation_store.clone())
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
@@ -79,7 +87,10 @@ impl Clients {
             sources: SourceServiceClient::new(ingestion.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
             webhooks: WebhookServiceClient::new(notification.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
             control: ControlServiceClient::new(notification.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
-            services: Behind::all(Deps { conversation_store, transcript, ingestion, notification, access }),
+            analytics: AnalyticsServiceClient::new(analytics.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            alerts: AlertServiceClient::new(analytics.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            analyzers: AnalyzerServiceClient::new(analytics.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            services: Behind::all(Deps { conversation_store, transcript, ingestion, analytics, notification, access }),
         }
     }
 }

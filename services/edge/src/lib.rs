@@ -52,6 +52,8 @@ pub struct Deps {
     pub transcript: Transport,
     /// `colloquy.ingestion.v1`.
     pub ingestion: Transport,
+    /// `colloquy.analytics.v1`.
+    pub analytics: Transport,
     /// `colloquy.notification.v1` and `colloquy.control.v1`.
     pub notification: Transport,
     /// `colloquy.access.v1`; only asked whether it is up.

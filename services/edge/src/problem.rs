@@ -233,8 +233,10 @@ fn http_status(code: Code, reason: &str) -> StatusCode {
 
 /// Returns the name a field of a gRPC request has over REST.
 fn rest_name(field: String) -> String {
-    let inner =
-        ["filter.", "source.", "endpoint.", "head."].iter().find_map(|prefix| field.strip_prefix(prefix)).unwrap_or(&field);
+    let inner = ["filter.", "source.", "endpoint.", "head.", "settings.", "rule.", "analyzer."]
+        .iter()
+        .find_map(|prefix| field.strip_prefix(prefix))
+        .unwrap_or(&field);
     let renamed = match inner {
         "page_token" => "cursor",
         "order_by" => "sort",

@@ -101,6 +101,12 @@ impl Query {
         self.checked(name, &value, MAX_TEXT_BYTES).then_some(value)
     }
 
+    /// Reads a text that may be longer than an id or a name.
+    pub(crate) fn long_text(&mut self, name: &'static str, max_bytes: usize) -> Option<String> {
+        let value = self.value(name)?;
+        self.checked(name, &value, max_bytes).then_some(value)
+    }
+
     /// Reads a text that can be given several times.
     pub(crate) fn texts(&mut self, name: &'static str) -> Vec<String> {
         self.known.push(name);
@@ -210,6 +216,13 @@ impl Query {
     /// Notes that a parameter is bad.
     pub(crate) fn complain(&mut self, name: &'static str, message: impl ToString) {
         self.errors.add(name, message);
+    }
+
+    /// Notes that a parameter is missing; one that is there and bad was noted when it was read.
+    pub(crate) fn complain_of_missing(&mut self, name: &'static str, message: impl ToString) {
+        if !self.pairs.iter().any(|(given, _)| given == name) {
+            self.errors.add(name, message);
+        }
     }
 
     /// Ends the reading.

@@ -9,7 +9,7 @@ use colloquy_proto::transcript::v1 as transcript_pb;
 use colloquy_service::FieldErrors;
 use tonic::Code;
 
-use super::listing::{self, ListParameters};
+use super::listing::{self, FilterParameters, ListParameters};
 use crate::Edge;
 use crate::answer::{at_position, json, json_with_room};
 use crate::body::{self, MAX_SMALL_BODY_BYTES, MERGE_PATCH, Member, Object};
@@ -29,7 +29,7 @@ const USUAL_CONVERSATION_BYTES: usize = 3 << 10;
 ///
 /// The newest first, a page at a time. A cursor is bound to its filter and sort. Needs the scope `conversations:read`.
 #[utoipa::path(get, path = "/conversations", tag = "Conversations", operation_id = "list_conversations",
-    params(ListParameters), responses((status = 200, description = "A page of conversations.", body = ConversationPage)))]
+    params(FilterParameters, ListParameters), responses((status = 200, description = "A page of conversations.", body = ConversationPage)))]
 pub(super) async fn list(State(edge): State<Arc<Edge>>, calling: Calling, mut query: Query) -> Result<Response, Refusal> {
     let request = listing::read(&mut query);
     query.finish()?;
@@ -40,7 +40,7 @@ pub(super) async fn list(State(edge): State<Arc<Edge>>, calling: Calling, mut qu
 ///
 /// The same list, of conversations that are `initiated` or `in_progress`. Needs the scope `conversations:read`.
 #[utoipa::path(get, path = "/conversations/active", tag = "Conversations", operation_id = "list_active_conversations",
-    params(ListParameters), responses((status = 200, description = "A page of conversations.", body = ConversationPage)))]
+    params(FilterParameters, ListParameters), responses((status = 200, description = "A page of conversations.", body = ConversationPage)))]
 pub(super) async fn active(State(edge): State<Arc<Edge>>, calling: Calling, mut query: Query) -> Result<Response, Refusal> {
     let mut request = listing::read(&mut query);
     let live = [pb::ConversationStatus::Initiated as i32, pb::ConversationStatus::InProgress as i32];

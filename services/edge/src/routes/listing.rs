@@ -31,11 +31,11 @@ const SORTS: [&str; 8] = [
     "-satisfaction_score",
 ];
 
-/// The parameters of a list of conversations; all of them can be combined, and each narrows.
+/// The parameters that narrow a list of conversations; all of them can be combined.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
-#[expect(dead_code, reason = "describes what `read` reads, and a test compares the two")]
-pub(super) struct ListParameters {
+#[expect(dead_code, reason = "describes what `read_filter` reads, and a test compares the two")]
+pub(super) struct FilterParameters {
     /// By agent.
     agent_id: Option<String>,
     /// By customer.
@@ -79,6 +79,18 @@ pub(super) struct ListParameters {
     duration_min_seconds: Option<f64>,
     /// At most this long.
     duration_max_seconds: Option<f64>,
+    /// A filter in the language of AIP-160, for example `duration_seconds > 60 AND tags:"vip"`. It narrows what the other parameters
+    /// leave.
+    filter: Option<String>,
+}
+
+/// The other parameters of a list of conversations.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes what `read` reads, and a test compares the two")]
+pub(super) struct ListParameters {
+    /// Words said within one turn, in any order; `"a phrase"`, `prefix*`, `-excluded`. Needs the scope `transcripts:read` too.
+    search: Option<String>,
     /// `include` returns summaries, which needs the scope `transcripts:read` too; default `exclude`.
     summary_mode: Option<String>,
     /// `created_at`, `duration_seconds`, `turn_count` or `satisfaction_score`, with `-` before it for descending; default
@@ -97,6 +109,11 @@ pub(super) struct ListParameters {
     min_position: Option<u64>,
 }
 
+/// 500 characters of any script: how many are allowed is for the service to say.
+pub(super) const MAX_SEARCH_BYTES: usize = 2_000;
+/// 8,192 characters, likewise.
+const MAX_FILTER_BYTES: usize = 32_768;
+
 /// Reads the parameters.
 pub(super) fn read(query: &mut Query) -> pb::ListConversationsRequest {
     let filter = read_filter(query);
@@ -109,10 +126,12 @@ pub(super) fn read(query: &mut Query) -> pb::ListConversationsRequest {
         include_total: query.flag("include_total"),
         min_position: query.min_position(),
         organization_id: String::new(),
+        search: query.long_text("search", MAX_SEARCH_BYTES).unwrap_or_default(),
     }
 }
 
-fn read_filter(query: &mut Query) -> pb::ConversationFilter {
+/// Reads those that narrow.
+pub(super) fn read_filter(query: &mut Query) -> pb::ConversationFilter {
     let providers: Vec<&str> = Provider::ALL.iter().map(|provider| provider.as_str()).collect();
     let words = STATUSES.map(|(word, _)| word);
     pb::ConversationFilter {
@@ -134,6 +153,7 @@ fn read_filter(query: &mut Query) -> pb::ConversationFilter {
         created_before: earlier(query.unix_time("call_start_before_unix"), query.time("started_before")).map(to_message),
         duration_min_ms: query.seconds_as_ms("duration_min_seconds"),
         duration_max_ms: query.seconds_as_ms("duration_max_seconds"),
+        expression: query.long_text("filter", MAX_FILTER_BYTES).unwrap_or_default(),
     }
 }
 

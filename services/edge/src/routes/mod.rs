@@ -1,6 +1,10 @@
 //! Every route, one file per group.
 
 mod agents;
+mod alert_rules;
+mod alerts;
+mod analytics;
+mod analyzers;
 mod audio;
 mod control;
 mod convai;
@@ -10,6 +14,7 @@ mod feedback;
 mod health;
 mod listing;
 mod quarantine;
+mod search;
 mod sources;
 mod streams;
 mod transcript;
@@ -41,6 +46,8 @@ fn conversations() -> Routes {
         .routes(routes!(transcript::read))
         .routes(routes!(feedback::give))
         .routes(routes!(control::send, control::read_state))
+        .routes(routes!(analytics::conversation))
+        .routes(routes!(analyzers::runs_of_conversation))
         .routes(routes!(agents::list))
         .routes(routes!(agents::read))
 }
@@ -77,6 +84,31 @@ fn webhooks() -> Routes {
         .routes(routes!(webhook_deliveries::test))
 }
 
+fn understanding() -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(search::search))
+        .routes(routes!(analytics::ask))
+        .routes(routes!(analytics::schema))
+        .routes(routes!(analytics::compare))
+        .routes(routes!(analytics::agents))
+        .routes(routes!(analytics::patterns))
+        .routes(routes!(analytics::settings, analytics::change_settings))
+        .routes(routes!(alert_rules::create, alert_rules::list))
+        .routes(routes!(alert_rules::read, alert_rules::update, alert_rules::delete))
+        .routes(routes!(alert_rules::backtest))
+        .routes(routes!(alert_rules::backtest_new))
+        .routes(routes!(alerts::list))
+        .routes(routes!(alerts::acknowledge))
+        .routes(routes!(alerts::resolve))
+        .routes(routes!(analyzers::create, analyzers::list))
+        .routes(routes!(analyzers::read, analyzers::update, analyzers::delete))
+        .routes(routes!(analyzers::run))
+        .routes(routes!(analyzers::runs))
+        .routes(routes!(analyzers::backfill))
+        .routes(routes!(analyzers::read_backfill))
+        .routes(routes!(analyzers::compare))
+}
+
 fn elevenlabs_shaped() -> Routes {
     OpenApiRouter::new().routes(routes!(convai::list::list)).routes(routes!(convai::conversation::read))
 }
@@ -102,7 +134,7 @@ struct Described {
 
 fn described() -> (Described, OpenApi) {
     let (quick, quick_document) =
-        conversations().merge(ingestion()).merge(webhooks()).merge(elevenlabs_shaped()).split_for_parts();
+        conversations().merge(ingestion()).merge(webhooks()).merge(understanding()).merge(elevenlabs_shaped()).split_for_parts();
     let slow = recordings().routes(routes!(convai::audio)).routes(routes!(webhooks::receive));
     let slow = slow.merge(conversation_streams()).routes(routes!(streams::organization));
     let (slow, slow_document) = slow.split_for_parts();

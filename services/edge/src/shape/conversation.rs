@@ -269,6 +269,12 @@ fn or_unknown(word: String) -> String {
     if word.is_empty() { "unknown".to_owned() } else { word }
 }
 
+impl From<pb::Cost> for Cost {
+    fn from(given: pb::Cost) -> Self {
+        Self { amount_micros: given.amount_micros, currency: given.currency, source: given.source }
+    }
+}
+
 impl From<pb::Conversation> for Conversation {
     fn from(given: pb::Conversation) -> Self {
         let status = status_word(given.status());
@@ -303,7 +309,7 @@ impl From<pb::Conversation> for Conversation {
             outcome: given.outcome.unwrap_or_default().into(),
             technical: given.technical.unwrap_or_default().into(),
             recording: given.recording.unwrap_or_default().into(),
-            cost: given.cost.map(|cost| Cost { amount_micros: cost.amount_micros, currency: cost.currency, source: cost.source }),
+            cost: given.cost.map(Cost::from),
             tags: given.tags,
             metadata: Json::object(given.metadata_json),
             feedback: given.feedback.into_iter().map(Feedback::from).collect(),

@@ -17,7 +17,7 @@ pub(crate) struct Metrics {
     turn_count: u32,
     /// Who spoke how long.
     talk: Talk,
-    /// When nobody spoke, for two seconds or longer.
+    /// When nobody spoke, for three seconds or longer.
     silence: Silence,
     /// Who spoke into the other's turn.
     interruptions: Interruptions,

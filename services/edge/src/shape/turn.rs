@@ -112,7 +112,7 @@ pub(crate) struct TurnMessage {
     attachments: Json,
 }
 
-fn role_word(role: pb::TurnRole) -> Option<&'static str> {
+pub(crate) fn role_word(role: pb::TurnRole) -> Option<&'static str> {
     match role {
         pb::TurnRole::Unspecified => None,
         pb::TurnRole::Agent => Some("agent"),

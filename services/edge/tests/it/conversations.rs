@@ -13,7 +13,8 @@ async fn every_parameter_of_the_list_arrives() {
         &status=completed&call_successful=success&resolution_status=resolved&outcome=o&sentiment=positive&language=en&topic=t\
         &tag=x&tag=y&call_start_after_unix=100&started_after=1970-01-01T00:00:50Z&call_start_before_unix=300\
         &started_before=1970-01-01T00:04:10.5Z&duration_min_seconds=1.5&duration_max_seconds=60&summary_mode=include\
-        &sort=-turn_count&page_size=2&cursor=abc&include_total=true&min_position=77";
+        &sort=-turn_count&page_size=2&cursor=abc&include_total=true&min_position=77&search=%22no%20refund%22\
+        &filter=turn_count%20%3E%203";
     let answer = fake.get(path).await;
     assert_eq!(answer.status, 200);
     let call = fake.last("ListConversations");
@@ -42,6 +43,8 @@ async fn every_parameter_of_the_list_arrives() {
         "include_total: true",
         "include_summary: true",
         "min_position: 77",
+        "search: \"\\\"no refund\\\"\"",
+        "expression: \"turn_count > 3\"",
     ];
     for part in expected {
         assert!(call.message.contains(part), "{part} in {}", call.message);
@@ -80,7 +83,7 @@ async fn every_key_of_a_conversation_is_there() {
 async fn every_bad_parameter_is_named_with_what_is_allowed() {
     let fake = Fake::default();
     let path = "/v1/conversations?page_size=101&status=open&started_after=yesterday&duration_min_seconds=NaN&agent_id=\
-        &call_start_after_unix=1.5&include_total=1&sort=name&search=x&cursor=a&cursor=b&tag=%07&Status=x";
+        &call_start_after_unix=1.5&include_total=1&sort=name&search=%01&filter=&cursor=a&cursor=b&tag=%07&Status=x";
     let answer = fake.get(path).await;
     assert_eq!((answer.status.as_u16(), answer.header("content-type")), (400, "application/problem+json"));
     let bad = answer.bad_fields();
@@ -94,6 +97,7 @@ async fn every_bad_parameter_is_named_with_what_is_allowed() {
         "include_total",
         "sort",
         "search",
+        "filter",
         "cursor",
         "tag",
         "Status",

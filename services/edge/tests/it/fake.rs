@@ -8,6 +8,8 @@ use axum::Router;
 use axum::body::Body;
 use colloquy_edge::{Deps, Settings, StreamDeps, build};
 use colloquy_proto::access::v1::access_service_server::AccessServiceServer;
+use colloquy_proto::analytics::v1::alert_service_server::AlertServiceServer;
+use colloquy_proto::analytics::v1::analytics_service_server::AnalyticsServiceServer;
 use colloquy_proto::conversation::v1 as conversation;
 use colloquy_proto::conversation::v1::conversation_service_server::{ConversationService, ConversationServiceServer};
 use colloquy_proto::conversation::v1::recording_service_server::{RecordingService, RecordingServiceServer};
@@ -34,6 +36,7 @@ use tower::ServiceExt;
 
 use crate::live::access::FakeAccess;
 use crate::live::log::FakeLog;
+use crate::understanding::Analytics;
 
 /// The bytes of the one recording there is.
 pub(crate) const RECORDING: &[u8] = b"0123456789";
@@ -151,7 +154,7 @@ impl Fake {
         self.calls().into_iter().rev().find(|call| call.method == method).unwrap_or_else(|| panic!("{method} was not called"))
     }
 
-    fn note<T: Debug>(&self, method: &'static str, request: &tonic::Request<T>) -> Result<(), Status> {
+    pub(crate) fn note<T: Debug>(&self, method: &'static str, request: &tonic::Request<T>) -> Result<(), Status> {
         self.note_message(method, request, format!("{:?}", request.get_ref()))
     }
 
@@ -214,6 +217,8 @@ impl Fake {
         let routes = Routes::new(ConversationServiceServer::new(self.clone()))
             .add_service(RecordingServiceServer::new(self.clone()))
             .add_service(TranscriptServiceServer::new(self.clone()))
+            .add_service(AnalyticsServiceServer::new(Analytics(self.clone())))
+            .add_service(AlertServiceServer::new(Analytics(self.clone())))
             .add_service(IngestionServiceServer::new(self.clone()))
             .add_service(SourceServiceServer::new(self.clone()))
             .add_service(EventLogServiceServer::new(self.0.log.clone()))
@@ -225,6 +230,7 @@ impl Fake {
             conversation_store: transport.clone(),
             transcript: transport.clone(),
             ingestion: transport.clone(),
+            analytics: transport.clone(),
             notification: transport.clone(),
             access: transport.clone(),
         };
@@ -445,6 +451,29 @@ impl TranscriptService for Fake {
         let content = format!("written as {:?}", request.get_ref().format());
         let language = Some("de".to_owned());
         Ok(Response::new(transcript::RenderTranscriptResponse { content, content_type: String::new(), language }))
+    }
+
+    async fn search_turns(
+        &self,
+        request: tonic::Request<transcript::SearchTurnsRequest>,
+    ) -> Result<Response<transcript::SearchTurnsResponse>, Status> {
+        self.note("SearchTurns", &request)?;
+        let hit = transcript::SearchHit {
+            conversation_id: KNOWN.to_owned(),
+            snippet: "a refund, please".to_owned(),
+            highlights: vec![transcript::Highlight { from: 2, to: 8 }],
+            role: transcript::TurnRole::User.into(),
+            start_ms: Some(1_200),
+            ..Default::default()
+        };
+        Ok(Response::new(transcript::SearchTurnsResponse { hits: vec![hit], next_page_token: "next".to_owned() }))
+    }
+
+    async fn match_conversations(
+        &self,
+        _: tonic::Request<transcript::MatchConversationsRequest>,
+    ) -> Result<Response<transcript::MatchConversationsResponse>, Status> {
+        Err(Status::unimplemented("the edge does not ask"))
     }
 }
 

@@ -13,3 +13,4 @@ mod live;
 mod problems;
 mod sockets;
 mod transcript;
+mod understanding;

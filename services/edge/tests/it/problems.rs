@@ -118,6 +118,7 @@ async fn readiness_names_what_is_missing() {
         conversation_store: empty.clone(),
         transcript: empty.clone(),
         ingestion: empty.clone(),
+        analytics: empty.clone(),
         notification: empty.clone(),
         access: empty,
     };
