@@ -37,7 +37,7 @@ def test_every_service_is_there_and_is_told_what_it_needs():
 
 def test_the_same_is_doubled_that_production_doubles():
     doubled = {name for name, service in OURS.items() if service.get("deploy", {}).get("replicas") == 2}
-    assert doubled == {"edge", "ingestion", "conversation-store", "transcript", "notification"}
+    assert doubled == {"edge", "ingestion", "conversation-store", "transcript", "analytics", "notification"}
 
 
 def test_whoever_has_a_database_waits_for_the_migration():

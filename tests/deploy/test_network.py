@@ -105,6 +105,8 @@ def test_what_leaves_the_namespace_is_names_traces_databases_recordings_and_webh
             expected.add((name, "192.0.2.10/32", 5432))
         if "COLLOQUY_OBJECTS_URL" in work.environment:
             expected |= {(name, world, port) for world in ("0.0.0.0/0", "::/0") for port in (80, 443)}
+    # A language model.
+    expected |= {("analytics", world, 443) for world in ("0.0.0.0/0", "::/0")}
     # Web servers, and mail servers.
     expected |= {("notification", world, port) for world in ("0.0.0.0/0", "::/0") for port in (80, 443, 465, 587)}
     assert Network(production).outside("egress") == expected
@@ -140,7 +142,7 @@ def test_nothing_is_fetched_from_private_networks_or_sent_there():
         for peer in rule["to"]
         if peer.get("ipBlock", {}).get("cidr") == "0.0.0.0/0"
     ]
-    assert len(rules) == 2, "of conversation-store and of notification"
+    assert len(rules) == 3, "of conversation-store, analytics and notification"
     for rule in rules:
         assert {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8"} <= set(rule["except"])
 

@@ -14,7 +14,7 @@ case "$*" in
 *"get deployments"*) printf 'deployment.apps/%s\n' $(sed 's/.*(\(.*\)).*/\1/; s/,/ /g' <<<"$*") ;;
 esac
 """
-SERVERS = {"edge", "access", "ingestion", "conversation-store", "transcript", "notification"}
+SERVERS = {"edge", "access", "ingestion", "conversation-store", "transcript", "analytics", "notification"}
 
 
 @pytest.fixture

@@ -232,6 +232,7 @@ impl Builder<'_> {
             "ingestion" => Ok((self.ingestion().await?, None)),
             "conversation-store" => Ok((self.conversation_store().await?, None)),
             "transcript" => Ok((self.transcript().await?, None)),
+            "analytics" => Ok((self.analytics().await?, None)),
             "notification" => Ok((self.notification().await?.with(self.control().await?), None)),
             other => bail!("there is no service '{other}'"),
         }
@@ -274,15 +275,36 @@ impl Builder<'_> {
             page_tokens: self.keyring.page_tokens(),
             stop: self.stop.clone(),
             log: self.transports.trusted("ingestion")?,
+            transcripts: self.transports.trusted("transcript")?,
         };
         colloquy_conversation_store::build(settings, deps).await
     }
 
     async fn transcript(&self) -> anyhow::Result<Service> {
         let settings = colloquy_transcript::Settings { database_url: self.settings.databases.transcript.clone() };
-        let log = self.transports.trusted("ingestion")?;
-        let deps = colloquy_transcript::Deps { clock: self.clock.clone(), stop: self.stop.clone(), log };
+        let deps = colloquy_transcript::Deps {
+            clock: self.clock.clone(),
+            page_tokens: self.keyring.page_tokens(),
+            stop: self.stop.clone(),
+            log: self.transports.trusted("ingestion")?,
+        };
         colloquy_transcript::build(settings, deps).await
+    }
+
+    async fn analytics(&self) -> anyhow::Result<Service> {
+        let settings = colloquy_analytics::Settings {
+            database: self.settings.databases.analytics.clone(),
+            model: self.settings.model.clone(),
+        };
+        let deps = colloquy_analytics::Deps {
+            clock: self.clock.clone(),
+            page_tokens: self.keyring.page_tokens(),
+            stop: self.stop.clone(),
+            log: self.transports.trusted("ingestion")?,
+            conversations: self.transports.trusted("conversation-store")?,
+            transcripts: self.transports.trusted("transcript")?,
+        };
+        colloquy_analytics::build(settings, deps).await
     }
 
     async fn notification(&self) -> anyhow::Result<Service> {
@@ -346,6 +368,7 @@ impl Builder<'_> {
             conversation_store: self.transports.plain("conversation-store")?,
             ingestion: self.transports.plain("ingestion")?,
             transcript: self.transports.plain("transcript")?,
+            analytics: self.transports.plain("analytics")?,
             notification: self.transports.plain("notification")?,
         })
     }

@@ -136,6 +136,7 @@ fn apart(folder: &Path, suite: &Suite) -> Vec<Member> {
         ("ingestion", many),
         ("conversation-store", many),
         ("transcript", many),
+        ("analytics", many),
         ("notification", many),
         ("edge", 2),
     ];
@@ -156,7 +157,7 @@ fn apart(folder: &Path, suite: &Suite) -> Vec<Member> {
         shared.push(("COLLOQUY_LOG_REPLICAS".to_owned(), log.replicas.to_string()));
         shared.push(("COLLOQUY_LOG_ACK_WAIT_SECONDS".to_owned(), log.ack_wait_seconds.to_string()));
     }
-    for service in ["access", "ingestion", "conversation-store", "transcript", "notification"] {
+    for service in ["access", "ingestion", "conversation-store", "transcript", "analytics", "notification"] {
         let replicas: Vec<SocketAddr> =
             places.iter().filter(|(name, ..)| *name == service).map(|(.., address)| *address).collect();
         shared.push((url_setting(service), url_of(&replicas)));

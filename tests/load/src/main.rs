@@ -7,6 +7,7 @@
 //! COLLOQUY_TEST_POSTGRES_URL=postgres://… cargo run --release -p colloquy-load -- --engine postgres
 //! cargo run --release -p colloquy-load -- --only sockets      # live streams: memory and latency
 //! … --engine postgres --only webhooks                         # outbound webhooks: rate, processor time, latency
+//! … --only understanding --conversations 1000000              # analytics, search and alerts
 //! tests/run load    # the suite: starts PostgreSQL, NATS and S3 for it
 //! ```
 
@@ -19,6 +20,7 @@ mod reads;
 mod sockets;
 mod space;
 mod suite;
+mod understanding;
 mod writes;
 
 use clap::Parser;
@@ -45,7 +47,7 @@ struct Options {
     /// Webhooks to deliver.
     #[arg(long, default_value_t = 20_000)]
     webhooks: u64,
-    /// Measure only `sockets` or `webhooks`.
+    /// Measure only `sockets`, `webhooks` or `understanding` (analytics, search and alerts over `--conversations`).
     #[arg(long)]
     only: Option<String>,
 }
@@ -59,6 +61,9 @@ async fn main() {
     match options.only.as_deref() {
         Some("sockets") => return sockets::measure(engine(&options.engine).await, options.sockets).await,
         Some("webhooks") => return outbound::measure(engine(&options.engine).await, options.webhooks).await,
+        Some("understanding") => {
+            return understanding::measure(Server::start(engine(&options.engine).await).await, options.conversations).await;
+        }
         Some(other) => panic!("there is no measurement '{other}'"),
         None => {}
     }
@@ -77,6 +82,7 @@ async fn main() {
     drop(server);
     sockets::measure(engine(&options.engine).await, options.sockets).await;
     outbound::measure(engine(&options.engine).await, options.webhooks).await;
+    understanding::measure(Server::start(engine(&options.engine).await).await, options.conversations).await;
 }
 
 /// Returns an engine with nothing in it.

@@ -31,6 +31,8 @@ async fn migrate(settings: &Settings) -> anyhow::Result<()> {
     println!("conversation-store is up to date");
     colloquy_transcript::migrate(&databases.transcript).await?;
     println!("transcript is up to date");
+    colloquy_analytics::migrate(&databases.analytics).await?;
+    println!("analytics is up to date");
     colloquy_notification::migrate(&databases.notification).await?;
     println!("notification is up to date");
     colloquy_control::migrate(&databases.notification).await?;

@@ -9,7 +9,7 @@ use prometheus::Registry;
 
 use crate::compose::Running;
 use crate::demo;
-use crate::settings::{LATER_SERVICES, SERVICES, Settings, Values};
+use crate::settings::{SERVICES, Settings, Values};
 use crate::signals::StopSignals;
 
 /// How long a collector that does not answer may hold up the end.
@@ -100,9 +100,6 @@ fn chosen(named: &[&String]) -> anyhow::Result<Vec<&'static str>> {
         return Ok(SERVICES.to_vec());
     }
     for name in named {
-        if LATER_SERVICES.contains(&name.as_str()) {
-            bail!("the service '{name}' is not part of this release yet");
-        }
         if !SERVICES.contains(&name.as_str()) {
             bail!("there is no service '{name}'; there are: {}", SERVICES.join(", "));
         }

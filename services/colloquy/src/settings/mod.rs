@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::bail;
+use colloquy_analytics::ModelSettings;
 use colloquy_ingestion::log::{JetStreamSettings, LogEngine};
 use colloquy_notification::Smtp;
 use colloquy_outbound::Policy;
@@ -23,10 +24,8 @@ use url::Url;
 pub(crate) use values::{Values, arguments};
 
 /// The services, in the order they are started.
-pub(crate) const SERVICES: [&str; 6] = ["access", "conversation-store", "ingestion", "transcript", "notification", "edge"];
-
-/// Services of the design that are not built yet; naming one is an error that says so.
-pub(crate) const LATER_SERVICES: [&str; 1] = ["analytics"];
+pub(crate) const SERVICES: [&str; 7] =
+    ["access", "conversation-store", "ingestion", "transcript", "analytics", "notification", "edge"];
 
 /// Everything the binary is told, checked.
 pub(crate) struct Settings {
@@ -45,6 +44,7 @@ pub(crate) struct Settings {
     pub(crate) master_key: Option<String>,
     pub(crate) outbound: Policy,
     pub(crate) smtp: Option<Smtp>,
+    pub(crate) model: Option<ModelSettings>,
     pub(crate) max_sockets_per_key: usize,
     pub(crate) max_sockets: usize,
     pub(crate) log_format: LogFormat,
@@ -60,6 +60,7 @@ pub(crate) struct Databases {
     pub(crate) ingestion: DatabaseUrl,
     pub(crate) conversation_store: DatabaseUrl,
     pub(crate) transcript: DatabaseUrl,
+    pub(crate) analytics: DatabaseUrl,
     pub(crate) notification: DatabaseUrl,
 }
 
@@ -91,6 +92,7 @@ impl Settings {
                 ingestion: check.database("ingestion-database-url", &data_dir),
                 conversation_store: check.database("conversation-store-database-url", &data_dir),
                 transcript: check.database("transcript-database-url", &data_dir),
+                analytics: check.database("analytics-database-url", &data_dir),
                 notification: check.database("notification-database-url", &data_dir),
             },
             log_engine: check.log_engine(&data_dir),
@@ -106,6 +108,7 @@ impl Settings {
             master_key: values.optional("master-key"),
             outbound: check.outbound(),
             smtp: check.smtp(),
+            model: check.model(),
             max_sockets_per_key: check.sockets("max-sockets-per-key"),
             max_sockets: check.sockets("max-sockets"),
             log_format: check.log_format(),
@@ -301,6 +304,25 @@ impl Check<'_> {
                 None
             }
         }
+    }
+
+    fn model(&mut self) -> Option<ModelSettings> {
+        let tokens_per_day = self.number("model-tokens-per-day", 1..=1_000_000_000_000);
+        let (url, model) = (self.http_url("model-url"), self.values.optional("model-name"));
+        let api_key = self.values.optional("model-api-key");
+        let Some(url) = url else {
+            for setting in ["model-name", "model-api-key"] {
+                if self.values.optional(setting).is_some() && self.values.optional("model-url").is_none() {
+                    self.problem(setting, "needs model-url: where the model is asked");
+                }
+            }
+            return None;
+        };
+        let Some(model) = model else {
+            self.problem("model-url", "needs model-name: which model is asked");
+            return None;
+        };
+        Some(ModelSettings { url: url.into(), api_key: api_key.unwrap_or_default(), model, tokens_per_day })
     }
 
     fn sockets(&mut self, setting: &str) -> usize {

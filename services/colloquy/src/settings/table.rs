@@ -44,6 +44,7 @@ pub(crate) const TABLE: &[Setting] = &[
     Setting::secret("ingestion-database-url", "Database of ingestion alone"),
     Setting::secret("conversation-store-database-url", "Database of conversation-store alone"),
     Setting::secret("transcript-database-url", "Database of transcript alone"),
+    Setting::secret("analytics-database-url", "Database of analytics alone"),
     Setting::secret("notification-database-url", "Database of notification alone, and of live control, which runs with it"),
     Setting::new(
         "log-url",
@@ -83,6 +84,7 @@ pub(crate) const TABLE: &[Setting] = &[
         "access-url",
         "Address of access when it runs elsewhere, for example http://access:50051, or several: http://10.0.0.1:50051,10.0.0.2:50051",
     ),
+    Setting::optional("analytics-url", "Address of analytics when it runs elsewhere"),
     Setting::optional("conversation-store-url", "Address of conversation-store when it runs elsewhere"),
     Setting::optional("ingestion-url", "Address of ingestion when it runs elsewhere"),
     Setting::optional("notification-url", "Address of notification, which live control runs with, when it runs elsewhere"),
@@ -120,6 +122,13 @@ pub(crate) const TABLE: &[Setting] = &[
         "E-mail for webhook endpoints of that kind: 'smtp://user:password@host:587' (STARTTLS) or 'smtps://…:465'; default: no e-mail",
     ),
     Setting::optional("smtp-from", "What e-mail is from, for example 'Colloquy <alerts@example.com>'; needs smtp-url"),
+    Setting::optional(
+        "model-url",
+        "A language model for organizations' own analyzers: any endpoint that speaks OpenAI's chat completions, for example https://api.openai.com/v1; default: none",
+    ),
+    Setting::optional("model-name", "Which model is asked; needs model-url"),
+    Setting::secret("model-api-key", "What the model's endpoint is asked with; needs model-url"),
+    Setting::new("model-tokens-per-day", "2000000", "How many tokens an organization's analyzers may use in a day (UTC)"),
     Setting::new(
         "max-sockets-per-key",
         "1000",

@@ -16,4 +16,5 @@ mod readiness;
 mod samples;
 mod shell;
 mod shutdown;
+mod understanding;
 mod webhooks;

@@ -7,7 +7,7 @@ use colloquy_faults::{Log, Scene};
 async fn each_service_in_turn(log: Log) {
     let mut scene = Scene::start("each service is killed", log).await;
     let stream = scene.stream();
-    let mut services = ["access", "ingestion", "conversation-store", "transcript", "notification", "edge"];
+    let mut services = ["access", "ingestion", "conversation-store", "transcript", "analytics", "notification", "edge"];
     scene.chance.shuffle(&mut services);
     for (turn, service) in services.into_iter().enumerate() {
         stream.reaches(5 + turn * 14).await;
