@@ -1,6 +1,7 @@
 //! What organizations want to know of their conversations beyond what everybody does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
@@ -18,6 +19,9 @@ use crate::path::{Id, UuidId};
 use crate::problem::{Refusal, finish};
 use crate::query::{NoQuery, Query};
 use crate::shape::analyzer::{Analyzer, AnalyzerPage, AnalyzerRun, AnalyzerRunPage, Backfill, VersionComparison};
+
+/// A language model takes its time; the service answers within 55 seconds.
+const RUN_TIMEOUT: Duration = Duration::from_secs(58);
 
 /// An analyzer to make.
 #[derive(ToSchema)]
@@ -214,7 +218,7 @@ pub(super) async fn run(
     object.finish(&mut errors);
     finish(errors)?;
     let request = pb::RunAnalyzerRequest { analyzer_id, conversation_id, again };
-    let answer = edge.clients.analyzers.clone().run_analyzer(calling.call(request)).await?.into_inner();
+    let answer = edge.clients.analyzers.clone().run_analyzer(calling.long_call(request, RUN_TIMEOUT)).await?.into_inner();
     json(&AnalyzerRun::from(answer.run.ok_or_else(Refusal::internal)?))
 }
 

@@ -102,7 +102,6 @@ fn understanding() -> Routes {
         .routes(routes!(alerts::resolve))
         .routes(routes!(analyzers::create, analyzers::list))
         .routes(routes!(analyzers::read, analyzers::update, analyzers::delete))
-        .routes(routes!(analyzers::run))
         .routes(routes!(analyzers::runs))
         .routes(routes!(analyzers::backfill))
         .routes(routes!(analyzers::read_backfill))
@@ -136,7 +135,7 @@ fn described() -> (Described, OpenApi) {
     let (quick, quick_document) =
         conversations().merge(ingestion()).merge(webhooks()).merge(understanding()).merge(elevenlabs_shaped()).split_for_parts();
     let slow = recordings().routes(routes!(convai::audio)).routes(routes!(webhooks::receive));
-    let slow = slow.merge(conversation_streams()).routes(routes!(streams::organization));
+    let slow = slow.merge(conversation_streams()).routes(routes!(streams::organization)).routes(routes!(analyzers::run));
     let (slow, slow_document) = slow.split_for_parts();
     (Described { quick, slow }, openapi::complete(quick_document, slow_document))
 }

@@ -84,8 +84,10 @@ async fn a_setting_that_cannot_be_used_is_named_with_its_source() {
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success());
     assert!(said.contains("http-addr = 'nowhere' (from environment COLLOQUY_HTTP_ADDR)"), "{said}");
-    let later = server.run(&["serve", "analytics"]).output().unwrap();
-    assert!(String::from_utf8_lossy(&later.stderr).contains("not part of this release"));
+    let unknown = server.run(&["serve", "analitics"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("there is no service 'analitics'; there are: access, "));
+    let nowhere = server.run(&["serve"]).env("COLLOQUY_MODEL_NAME", "small").output().unwrap();
+    assert!(String::from_utf8_lossy(&nowhere.stderr).contains("needs model-url"));
     let taken = server.base.trim_start_matches("http://").to_owned();
     let second = server.run(&["serve"]).env("COLLOQUY_HTTP_ADDR", &taken).output().unwrap();
     assert!(String::from_utf8_lossy(&second.stderr).contains("http-addr"), "a taken port is named");
