@@ -68,8 +68,9 @@ pub(crate) fn figure(turns: &[Turn], spoken: &Spoken<'_>, at_least_ms: i64) -> F
     }
     hold.count = count(holds);
     let absent = match spoken.times_of_both() {
-        Some(Absent::NothingSaid) => Some(Absent::NothingSaid),
-        _ => (unmeasured && holds == 0).then_some(Absent::NoTimesOfHold),
+        _ if unmeasured && holds == 0 => Some(Absent::NoTimesOfHold),
+        // With the times of one side only, that no hold was announced is known still.
+        absent => absent.filter(|absent| matches!(absent, Absent::NothingSaid | Absent::NoTimes)),
     };
     Figure::new(hold, evidence, absent)
 }

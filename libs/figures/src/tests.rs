@@ -120,8 +120,10 @@ fn turns_of_one_side_that_overlap_are_counted_once_and_interrupt_nobody() {
 fn words_say_more_of_when_a_turn_was_spoken_than_the_turn_does() {
     let word = |start_ms, end_ms| Word { text: "word".to_owned(), start_ms, end_ms };
     let spoken = Turn { words: vec![word(500, 900), word(1_000, 1_500)], ..turn("user 0-60000 word word") };
-    let figures = of(&[spoken]);
+    let figures = of(std::slice::from_ref(&spoken));
     assert_eq!((talk(&figures).1, figures.reach_ms), (Talk { ms: 1_000, words: 2 }, Some(1_500)));
+    let backwards = Turn { words: spoken.words.iter().rev().cloned().collect(), ..spoken };
+    assert_eq!(talk(&of(&[backwards])).1.ms, 1_000);
 }
 
 #[test]
@@ -356,7 +358,8 @@ fn a_hold_nobody_knows_the_length_of_is_absent_and_none_that_was_not_announced()
         figures(&["agent 0-1000 Please hold.", "user - ok", "agent 9000-9500 Thanks."]).hold.absent,
         Some(Absent::NoTimesOfHold)
     );
-    assert_eq!(figures(&["agent - Hello.", "user - Hi."]).hold.value(), Some(&Hold::default()));
+    assert_eq!(figures(&["agent - Hello.", "user 0-500 Hi."]).hold.value(), Some(&Hold::default()));
+    assert_eq!(figures(&["agent - Hello.", "user - Hi."]).hold.absent, Some(Absent::NoTimes));
 }
 
 #[test]

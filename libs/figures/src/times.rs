@@ -21,7 +21,7 @@ impl Times {
     pub fn of(turn: &Turn) -> Self {
         let mut spans = turn.words.iter().filter_map(word_span);
         if let Some((start, end)) = spans.next() {
-            let end = spans.fold(end, |latest, (_, end)| latest.max(end));
+            let (start, end) = spans.fold((start, end), |(first, last), (start, end)| (first.min(start), last.max(end)));
             return Self { start: Some(start), end: Some(end), from_words: true };
         }
         let start = turn.start_ms.filter(|ms| *ms <= LATEST_MS).map(|ms| ms.max(0));

@@ -144,7 +144,7 @@ const FIELDS: &[Spec] = &[
     analysed("response_latency_p95_ms", Kind::Number, "95 of a hundred answers took at most this long"),
     analysed("response_latency_max_ms", Kind::Number, "the longest time to an answer"),
     analysed("sentiment_score", Kind::Number, "the person's mood, from -1 to 1"),
-    analysed("sentiment_shift", Kind::Number, "the mood of the last quarter less that of the first"),
+    analysed("sentiment_shift", Kind::Number, "the mood of the last quarter less that of the first, from -10 to 10"),
     analysed("caller_rating", Kind::Number, "what the person gave, from 1 to 5"),
     analysed("inferred_satisfaction", Kind::Number, "what was inferred, from 1 to 5"),
     analysed("technical_quality", Kind::Number, "from 0 to 1"),
