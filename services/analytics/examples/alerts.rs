@@ -43,6 +43,7 @@ fn rule(number: usize) -> anyhow::Result<Arc<Rule>> {
         organization_id: "acme".parse()?,
         rule_id: Uuid::from_u128(number as u128),
         builtin: None,
+        watches_from: Timestamp::default(),
         created_at: Timestamp::default(),
         updated_at: Timestamp::default(),
         revision: 1,

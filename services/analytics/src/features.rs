@@ -110,7 +110,7 @@ pub struct Features {
     pub response_latency_max_ms: Option<f64>,
     /// From -1 to 1.
     pub sentiment_score: Option<f64>,
-    /// The last quarter less the first.
+    /// The last quarter less the first, from -10 to 10.
     pub sentiment_shift: Option<f64>,
     /// From 1 to 5: the callers' when they gave one, else inferred.
     pub satisfaction_score: Option<f64>,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use colloquy_storage::StoreError;
+use colloquy_types::Timestamp;
 
 use crate::analysis::Analysis;
 use crate::features::Features;
@@ -18,6 +19,8 @@ pub struct Seen<'a> {
     pub analysis: &'a Analysis,
     /// The row that queries and rules ask.
     pub features: &'a Features,
+    /// When the last of what was heard of it was received, whenever it took place.
+    pub heard_at: Timestamp,
     /// Whether it is over, and was not when it was analysed before, or was never analysed before. A crash may say so again.
     pub newly_settled: bool,
 }

@@ -46,15 +46,16 @@ fn from_pb(judgement: &pb::Judgement) -> Result<Judgement, BadField> {
 
 /// Returns what all authorities come to: of each value the one of the weightiest authority that has it.
 ///
-/// A person weighs most. `own` is what our analysers find now; it outweighs the provider where `own_leads`. What they found when
-/// they were last told to the record stands behind it, since the record knows it still.
+/// A person weighs most. `own` is what our analysers find now; it outweighs the provider where `own_leads`. What they were last told to
+/// have found counts for nothing: what they do not find any more is not so any more.
 pub fn leading(judgements: &BTreeMap<String, Judgement>, own: &Judgement, own_leads: bool) -> Judgement {
     let told = |authority: Authority| judgements.get(authority.as_str());
-    let ours = [Some(own), told(Authority::OwnLeading), told(Authority::Own)];
-    let provider = [told(Authority::Provider)];
-    let [first, second]: [&[Option<&Judgement>]; 2] = if own_leads { [&ours, &provider] } else { [&provider, &ours] };
-    let weightiest_first = std::iter::once(told(Authority::Human)).chain(first.iter().chain(second).copied());
-    weightiest_first.flatten().fold(Judgement::default(), |leading, lighter| behind(leading, said(lighter)))
+    let (ours, provider) = (Some(own), told(Authority::Provider));
+    let [heavier, lighter] = if own_leads { [ours, provider] } else { [provider, ours] };
+    [told(Authority::Human), heavier, lighter]
+        .into_iter()
+        .flatten()
+        .fold(Judgement::default(), |leading, lighter| behind(leading, said(lighter)))
 }
 
 /// Returns our own judgement as the event that tells it to the record. What says nothing is left out.

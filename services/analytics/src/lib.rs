@@ -70,7 +70,8 @@ pub async fn build(settings: Settings, deps: Deps) -> anyhow::Result<Service> {
         transcripts: transcripts.clone(),
         queries: queries.clone(),
         frontier: frontier.clone(),
-    });
+    })
+    .await?;
     let analyzers = analyzer::build(analyzer::Parts {
         store: analyzer::store::open(&database),
         figures: Arc::clone(&store),

@@ -147,12 +147,14 @@ fn marks(records: &[Record], now: Timestamp) -> Vec<Mark> {
                 first_position: first,
                 position: last,
                 received_at: record.received_at,
+                heard_at: record.received_at,
                 due_at,
                 is_urgent,
             });
             mark.first_position = mark.first_position.min(first);
             mark.position = mark.position.max(last);
             mark.received_at = mark.received_at.min(record.received_at);
+            mark.heard_at = mark.heard_at.max(record.received_at);
             mark.due_at = mark.due_at.min(due_at);
             mark.is_urgent |= is_urgent;
         }

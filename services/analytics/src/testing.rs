@@ -62,6 +62,7 @@ pub(crate) fn claimed(number: u128) -> Claimed {
         organization_id: acme(),
         conversation_id: conversation(number),
         position: Position::START,
+        heard_at: None,
         failures: 0,
         claim: Uuid::nil(),
     }

@@ -85,7 +85,9 @@ impl Book {
         if let Some(version) = self.store.version(organization).await? {
             return Ok(version);
         }
-        self.store.begin(organization, &defaults::rules(organization, self.clock.now())).await?;
+        let now = self.clock.now();
+        let began_at = self.store.beginning(now).await?;
+        self.store.begin(organization, &defaults::rules(organization, now, began_at)).await?;
         Ok(self.store.version(organization).await?.unwrap_or_default())
     }
 

@@ -31,6 +31,8 @@ pub struct Identity {
     pub rule_id: Uuid,
     /// Which of those every organization begins with.
     pub builtin: Option<Builtin>,
+    /// It watches what is received from then on.
+    pub watches_from: Timestamp,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -78,7 +80,7 @@ pub fn rule(given: pb::AlertRule, identity: Identity, at: &str, errors: &mut Fie
         merge(errors, found);
         return None;
     }
-    let Identity { organization_id, rule_id, builtin, created_at, updated_at, revision } = identity;
+    let Identity { organization_id, rule_id, builtin, watches_from, created_at, updated_at, revision } = identity;
     Some(Rule {
         organization_id,
         rule_id,
@@ -91,6 +93,7 @@ pub fn rule(given: pb::AlertRule, identity: Identity, at: &str, errors: &mut Fie
         renotify_after_ms: renotify_after_ms.flatten(),
         muted_until: muted_until.flatten(),
         builtin,
+        watches_from,
         created_at,
         updated_at,
         revision,

@@ -47,8 +47,9 @@ const ASKS_FOR_A_HUMAN: [&str; 22] = [
     "transfer me to",
 ];
 
-/// Returns the first rules of an organization. Their ids are the same whoever makes them.
-pub fn rules(organization: &OrganizationId, now: Timestamp) -> Vec<Rule> {
+/// Returns the first rules of an organization, which watch what is received from `watches_from` on. Their ids are the same whoever
+/// makes them.
+pub fn rules(organization: &OrganizationId, now: Timestamp, watches_from: Timestamp) -> Vec<Rule> {
     let figure = |name: &str, op: Op, value: Value| {
         let values = value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
         let subject = Subject::Figure(Figure::named(name)?);
@@ -72,6 +73,7 @@ pub fn rules(organization: &OrganizationId, now: Timestamp) -> Vec<Rule> {
         renotify_after_ms: None,
         muted_until: None,
         builtin: Some(builtin),
+        watches_from,
         created_at: now,
         updated_at: now,
         revision: 1,
@@ -113,13 +115,14 @@ mod tests {
 
     #[test]
     fn the_first_rules_are_such_as_people_could_write() {
-        let rules = rules(&acme(), at(0));
+        let rules = rules(&acme(), at(0), at(0));
         assert_eq!(rules.iter().map(|rule| rule.conditions.len()).collect::<Vec<_>>(), [1, 1, 3, 2]);
         for rule in rules {
             let identity = Identity {
                 organization_id: rule.organization_id.clone(),
                 rule_id: rule.rule_id,
                 builtin: rule.builtin,
+                watches_from: rule.watches_from,
                 created_at: rule.created_at,
                 updated_at: rule.updated_at,
                 revision: rule.revision,
@@ -134,6 +137,6 @@ mod tests {
     #[test]
     fn organizations_do_not_share_rules() {
         let other = "other".parse().unwrap();
-        assert_ne!(rules(&acme(), at(0))[0].rule_id, rules(&other, at(0))[0].rule_id);
+        assert_ne!(rules(&acme(), at(0), at(0))[0].rule_id, rules(&other, at(0), at(0))[0].rule_id);
     }
 }

@@ -289,6 +289,11 @@ fn describe(condition: &Condition, subject: &Subject, seen: Seen<'_>, at: Timest
         (Subject::Custom(_), Seen::Text(_)) => None,
         (_, Seen::Number(number)) => Some(json!(number)),
         (_, Seen::Text(text)) => Some(json!(text)),
+        // What people talked of is told as far as the rule names it.
+        (Subject::Figure(figure), Seen::Words(words)) if figure.is_said() => {
+            let named: Vec<&String> = words.iter().filter(|word| condition.names(word)).collect();
+            (!named.is_empty()).then(|| json!(named))
+        }
         (_, Seen::Words(words)) => Some(json!(words)),
         (_, Seen::Absent) => None,
     };
@@ -483,6 +488,23 @@ mod tests {
         let caller = condition("caller", "eq", json!("+15550100"));
         let found = fired(rule(1, vec![caller]), &Features { caller: Some("+15550100".to_owned()), ..row }, &[], at(0)).unwrap();
         assert!(!Value::Object(found.evidence).to_string().contains("5550100"));
+    }
+
+    #[test]
+    fn evidence_has_no_words_of_a_conversation_but_those_the_rule_names() {
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+        let row = Features { keywords: words(&["invoice", "jane doe"]), topics: words(&["jane doe", "refund"]), ..features(1) };
+        for (field, op, value, seen) in [
+            ("keyword", "eq", json!(["invoice", "other"]), Some(json!(["invoice"]))),
+            ("keyword", "ne", json!("other"), None),
+            ("keyword", "contains", json!("jane"), None),
+            ("topic", "eq", json!("refund"), Some(json!(["refund"]))),
+            ("tag", "eq", json!("vip"), Some(json!(["vip"]))),
+        ] {
+            let found = fired(rule(1, vec![condition(field, op, value)]), &row, &[], at(0)).unwrap();
+            assert_eq!(found.evidence["conditions"][0].get("seen"), seen.as_ref(), "{field} {op}");
+            assert!(!Value::Object(found.evidence).to_string().contains("doe"), "{field} {op}");
+        }
     }
 
     #[test]

@@ -71,6 +71,11 @@ impl Figure {
         FIGURES.iter().map(|figure| figure.name).collect::<Vec<_>>().join(", ")
     }
 
+    /// Returns whether its words are taken from what people said.
+    pub fn is_said(&self) -> bool {
+        matches!(self.name, "keyword" | "topic")
+    }
+
     /// Returns whether it is how long a conversation lasted.
     pub fn is_duration(&self) -> bool {
         self.name == DURATION

@@ -22,7 +22,7 @@ use super::alert::{Alert, Handling};
 use super::backtest::{Backtests, Hit, MOST_DAYS};
 use super::book::Book;
 use super::convert::{self, Identity};
-use super::rule::{MOST_RULES, Rule, Side};
+use super::rule::{MOST_RULES, Rule, Scope as Scoped, Side};
 use super::state::Standing;
 use super::store::{AlertStore, Place, Wanted};
 use crate::analysed::Frontier;
@@ -30,7 +30,21 @@ use crate::analysed::Frontier;
 const USUAL_PAGE: u32 = 30;
 const GREATEST_PAGE: u32 = 100;
 /// What people change of a rule.
-const CHANGEABLE: [&str; 8] = ["name", "severity", "conditions", "filter", "enabled", "metric", "renotify_after", "muted_until"];
+const CHANGEABLE: [&str; 9] =
+    ["name", "severity", "scope", "conditions", "filter", "enabled", "metric", "renotify_after", "muted_until"];
+/// What people change of a rule over a window without saying the rest of it again.
+const CHANGEABLE_OF_METRIC: [&str; 10] = [
+    "metric.field",
+    "metric.op",
+    "metric.window",
+    "metric.comparison",
+    "metric.threshold",
+    "metric.direction",
+    "metric.warning_threshold",
+    "metric.min_count",
+    "metric.no_data",
+    "metric.recovery_margin",
+];
 /// How often a change that comes too late is tried again.
 const TRIES: u32 = 5;
 /// A day, in milliseconds.
@@ -132,6 +146,7 @@ impl Handler {
             organization_id: organization.clone(),
             rule_id: Uuid::now_v7(),
             builtin: None,
+            watches_from: now,
             created_at: now,
             updated_at: now,
             revision: 1,
@@ -155,18 +170,23 @@ impl Handler {
         let mask = mask(request.update_mask, &given)?;
         for _ in 0..TRIES {
             let (before, _) = self.rule(&organization, id).await?;
+            let now = self.clock.now();
             let identity = Identity {
                 organization_id: organization.clone(),
                 rule_id: id,
                 builtin: before.builtin,
+                watches_from: before.watches_from,
                 created_at: before.created_at,
-                updated_at: self.clock.now(),
+                updated_at: now,
                 revision: before.revision + 1,
             };
             let changed = change(convert::definition(&before), &given, &mask);
             let mut errors = FieldErrors::new();
             let rule = convert::rule(changed, identity, "rule", &mut errors);
-            let rule = finish(errors, rule)?;
+            let mut rule = finish(errors, rule)?;
+            if !before.enabled || !rule.watches_as(&before) {
+                rule.watches_from = now;
+            }
             if self.store.replace_rule(&before, &rule).await.map_err(failed)? {
                 self.book.forget(&organization).await;
                 let (rule, standing) = self.rule(&organization, id).await?;
@@ -258,6 +278,7 @@ impl Handler {
                     organization_id: organization,
                     rule_id: Uuid::nil(),
                     builtin: None,
+                    watches_from: now,
                     created_at: now,
                     updated_at: now,
                     revision: 1,
@@ -307,6 +328,7 @@ fn mask(mask: Option<prost_types::FieldMask>, given: &pb::AlertRule) -> Result<V
         let set = [
             !given.name.is_empty(),
             !given.severity.is_empty(),
+            !given.scope.is_empty(),
             !given.conditions.is_empty(),
             given.filter.is_some(),
             given.enabled,
@@ -319,7 +341,7 @@ fn mask(mask: Option<prost_types::FieldMask>, given: &pb::AlertRule) -> Result<V
     let mut errors = FieldErrors::new();
     let mut changes = Vec::with_capacity(mask.paths.len());
     for path in &mask.paths {
-        match CHANGEABLE.into_iter().find(|name| name == path) {
+        match CHANGEABLE.into_iter().chain(CHANGEABLE_OF_METRIC).find(|name| name == path) {
             Some(name) => changes.push(name),
             None if path == "*" => changes.extend(CHANGEABLE),
             None => {
@@ -333,20 +355,47 @@ fn mask(mask: Option<prost_types::FieldMask>, given: &pb::AlertRule) -> Result<V
 }
 
 fn change(mut rule: pb::AlertRule, given: &pb::AlertRule, mask: &[&str]) -> pb::AlertRule {
+    // What watches each conversation from now on compares nothing over a window any more, unless it is said here that it does.
+    if mask.contains(&"scope") && given.scope == Scoped::Conversation.as_str() {
+        rule.metric = None;
+    }
     for name in mask {
         match *name {
             "name" => rule.name.clone_from(&given.name),
             "severity" => rule.severity.clone_from(&given.severity),
+            "scope" => rule.scope.clone_from(&given.scope),
             "conditions" => rule.conditions.clone_from(&given.conditions),
             "filter" => rule.filter.clone_from(&given.filter),
             "enabled" => rule.enabled = given.enabled,
             "metric" => rule.metric.clone_from(&given.metric),
             "renotify_after" => rule.renotify_after = given.renotify_after,
             "muted_until" => rule.muted_until = given.muted_until,
-            _ => {}
+            of_metric => {
+                let given = given.metric.clone().unwrap_or_default();
+                // A part that is taken away from what there is nothing of leaves nothing.
+                if rule.metric.is_some() || given != pb::AlertMetric::default() {
+                    change_metric(rule.metric.get_or_insert_default(), &given, of_metric);
+                }
+            }
         }
     }
     rule
+}
+
+fn change_metric(metric: &mut pb::AlertMetric, given: &pb::AlertMetric, path: &str) {
+    match path {
+        "metric.field" => metric.field.clone_from(&given.field),
+        "metric.op" => metric.op.clone_from(&given.op),
+        "metric.window" => metric.window = given.window,
+        "metric.comparison" => metric.comparison.clone_from(&given.comparison),
+        "metric.threshold" => metric.threshold = given.threshold,
+        "metric.direction" => metric.direction.clone_from(&given.direction),
+        "metric.warning_threshold" => metric.warning_threshold = given.warning_threshold,
+        "metric.min_count" => metric.min_count = given.min_count,
+        "metric.no_data" => metric.no_data.clone_from(&given.no_data),
+        "metric.recovery_margin" => metric.recovery_margin = given.recovery_margin,
+        _ => {}
+    }
 }
 
 #[tonic::async_trait]

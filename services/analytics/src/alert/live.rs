@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::alert::{About, Alert, id_for_conversation};
 use super::book::Book;
 use super::evaluate::{Conversation, Fired};
-use super::store::AlertStore;
+use super::store::{AlertStore, Crossing};
 use super::transcripts::Transcripts;
 use crate::features::Features;
 use crate::hooks::{Analysed, Seen};
@@ -83,11 +83,12 @@ impl Conversations {
         let mut looked = self.looked.lock().await;
         let now = clock.now();
         let crossing = store.crossing(*looked, now).await.map_err(|error| error.describe())?;
-        let mut by_organization: HashMap<OrganizationId, Vec<ConversationId>> = HashMap::new();
-        for (organization, conversation) in crossing {
-            by_organization.entry(organization).or_default().push(conversation);
+        let mut by_organization: HashMap<OrganizationId, HashMap<ConversationId, Timestamp>> = HashMap::new();
+        for Crossing { organization_id, conversation_id, heard_at } in crossing {
+            by_organization.entry(organization_id).or_default().insert(conversation_id, heard_at);
         }
-        for (organization, conversations) in by_organization {
+        for (organization, heard) in by_organization {
+            let conversations: Vec<ConversationId> = heard.keys().copied().collect();
             let rules = book.of(&organization).await.map_err(|error| error.describe())?;
             for row in store.rows(&organization, &conversations).await.map_err(|error| error.describe())? {
                 let mut verdict = rules.compiled.evaluate(&Conversation { row: &row, turns: None, now });
@@ -95,17 +96,19 @@ impl Conversations {
                     let turns = transcripts.turns(&organization, row.conversation_id).await?;
                     verdict = rules.compiled.evaluate(&Conversation { row: &row, turns: Some(&turns), now });
                 }
-                self.raise(&row, verdict.fired, now).await.map_err(|error| error.describe())?;
+                let Some(heard_at) = heard.get(&row.conversation_id) else { continue };
+                self.raise(&row, verdict.fired, *heard_at, now).await.map_err(|error| error.describe())?;
             }
         }
         *looked = now;
         Ok(())
     }
 
-    async fn raise(&self, row: &Features, fired: Vec<Fired>, now: Timestamp) -> Result<(), StoreError> {
+    async fn raise(&self, row: &Features, fired: Vec<Fired>, heard_at: Timestamp, now: Timestamp) -> Result<(), StoreError> {
         let Parts { store, bell, .. } = &self.parts;
         let fired: Vec<(Uuid, Fired)> = (fired.into_iter())
             .map(|fired| (id_for_conversation(fired.rule.rule_id, row.conversation_id), fired))
+            .filter(|(_, fired)| fired.rule.watches_from <= heard_at)
             .filter(|(id, fired)| !fired.rule.is_muted(now) && !self.raised.contains_key(id))
             .collect();
         if fired.is_empty() {
@@ -147,6 +150,6 @@ impl Analysed for Conversations {
         let rules = self.parts.book.of(&row.organization_id).await?;
         let now = self.parts.clock.now();
         let verdict = rules.compiled.evaluate(&Conversation { row, turns: Some(&seen.input.turns), now });
-        self.raise(row, verdict.fired, now).await
+        self.raise(row, verdict.fired, seen.heard_at, now).await
     }
 }

@@ -38,7 +38,7 @@ use std::sync::Arc;
 use colloquy_log_client::Appender;
 use colloquy_service::Task;
 use colloquy_service::transport::Transport;
-use colloquy_storage::{Database, PageTokens};
+use colloquy_storage::{Database, PageTokens, StoreError};
 use colloquy_types::Clock;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -78,10 +78,14 @@ pub struct Alerts {
 }
 
 /// Puts alerts together.
-pub fn build(parts: Parts) -> Alerts {
+///
+/// # Errors
+/// When the store cannot note that conversations are watched from now on.
+pub async fn build(parts: Parts) -> Result<Alerts, StoreError> {
     let Parts { database, clock, page_tokens, stop, log, transcripts, queries, frontier } = parts;
     let measures: Arc<dyn measure::Measures> = Arc::new(measure::Figures::new(queries, frontier.clone()));
     let store = store::open(&database);
+    store.beginning(clock.now()).await?;
     let transcripts: Arc<dyn transcripts::Transcripts> = Arc::new(transcripts::Remote::new(transcripts));
     let bell = Arc::new(Notify::new());
     let book = book::Book::new(Arc::clone(&store), Arc::clone(&clock));
@@ -116,5 +120,5 @@ pub fn build(parts: Parts) -> Alerts {
         Task::new("alert reminders", reminder.run(stop.clone())),
         Task::new("alert events", announcer.run(stop)),
     ];
-    Alerts { handler, listener: live, tasks }
+    Ok(Alerts { handler, listener: live, tasks })
 }

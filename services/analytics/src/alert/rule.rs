@@ -28,6 +28,8 @@ const DAY_MS: i64 = 24 * 60 * MINUTE_MS;
 pub const SHORTEST_MS: i64 = MINUTE_MS;
 /// No window and no time between reminders is longer.
 pub const LONGEST_MS: i64 = 30 * DAY_MS;
+/// No conversation takes so long; engines calculate with it.
+const NEVER_MS: i64 = 1_000 * 366 * DAY_MS;
 
 /// What a rule watches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,6 +125,9 @@ pub struct Rule {
     pub muted_until: Option<Timestamp>,
     /// Which of those every organization begins with.
     pub builtin: Option<Builtin>,
+    /// It watches what is received from then on: since it was made, switched on, or told to watch something else. What lies in the
+    /// log already is for back-tests.
+    pub watches_from: Timestamp,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it was last changed.
@@ -159,7 +164,7 @@ impl Rule {
         }
         let bounds = self.conditions.iter().filter_map(|condition| match &condition.test {
             Test::Compare { subject: Subject::Figure(figure), op: Op::Gt | Op::Gte, values } if figure.is_duration() => {
-                values.iter().filter_map(Value::as_f64).map(|seconds| (seconds * 1000.0) as i64).min()
+                values.iter().filter_map(Value::as_f64).map(|seconds| ((seconds * 1000.0) as i64).clamp(0, NEVER_MS)).min()
             }
             _ => None,
         });
@@ -191,6 +196,16 @@ pub struct Condition {
     pub value: Value,
     /// What it says.
     pub test: Test,
+}
+
+impl Condition {
+    /// Returns whether it asks for this very text.
+    pub fn names(&self, text: &str) -> bool {
+        match &self.test {
+            Test::Compare { values, .. } => values.iter().any(|value| value == text),
+            Test::Says { phrases, .. } => phrases.iter().any(|phrase| phrase == text),
+        }
+    }
 }
 
 /// What a condition says.

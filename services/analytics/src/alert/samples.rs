@@ -32,6 +32,7 @@ pub(crate) fn rule(number: u128, conditions: Vec<Condition>) -> Rule {
         renotify_after_ms: None,
         muted_until: None,
         builtin: None,
+        watches_from: at(0),
         created_at: at(0),
         updated_at: at(0),
         revision: 1,
@@ -204,6 +205,14 @@ async fn write_on<E: Engine>(pool: &sqlx::Pool<E>, rows: &[Features]) {
     let mut tx = E::begin(pool).await.unwrap();
     let rows: Vec<&Features> = rows.iter().collect();
     crate::store::features::write::<E>(&mut tx, &rows).await.unwrap();
+    // What was heard of them was received a moment after the first rules were made.
+    let sql = "insert into analyses (organization_id, conversation_id, heard_at, analysis) values ($1, $2, $3, $4) \
+         on conflict do nothing";
+    for row in &rows {
+        let (organization, id) = (Bound::Text(row.organization_id.as_str()), Bound::Id(row.conversation_id.0));
+        let values = [organization, id, Bound::Int(at(1).as_millis()), Bound::Bytes(&[])];
+        E::execute(&mut tx, sql, &values, None).await.unwrap();
+    }
     let hours: BTreeSet<i64> = rows.iter().map(|row| row.created_at.as_millis().div_euclid(3_600_000)).collect();
     let sql = "insert into rollup_dirty (organization_id, hour, changes) values ($1, $2, 1) on conflict do nothing";
     for hour in hours {

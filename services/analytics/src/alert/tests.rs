@@ -163,11 +163,15 @@ impl World {
 }
 
 async fn analyse(replica: &Conversations, row: &Features, turns: Vec<Turn>) {
+    analyse_what_was_heard(replica, row, turns, at(1)).await;
+}
+
+async fn analyse_what_was_heard(replica: &Conversations, row: &Features, turns: Vec<Turn>, heard_at: Timestamp) {
     let (_, analysis) = made(1, &[]);
     let record = record_pb(1, ConversationStatus::Completed);
     let mut input = Input::of(&record, Vec::new()).unwrap();
     input.turns = turns;
-    let seen = Seen { input: &input, analysis: &analysis, features: row, newly_settled: false };
+    let seen = Seen { input: &input, analysis: &analysis, features: row, heard_at, newly_settled: false };
     replica.analysed(&seen).await.unwrap();
 }
 
@@ -196,6 +200,46 @@ async fn what_is_resolved_is_not_opened_by_later_analyses() {
     analyse(&world.conversations(), &Features { error_count: 9, ..features(1) }, Vec::new()).await;
     assert_eq!(world.alerts().await[0].state, Handling::Resolved);
     assert_eq!(world.kinds().await, ["alert.opened", "alert.resolved"]);
+}
+
+#[tokio::test]
+async fn a_rule_watches_what_is_heard_from_when_it_begins() {
+    let world = World::new(&[Rule { watches_from: seconds(50), ..failing(1) }]).await;
+    let replica = world.conversations();
+    world.clock.set(seconds(60));
+    // Analysed now, and received before.
+    analyse_what_was_heard(&replica, &features(1), Vec::new(), at(49_999)).await;
+    assert!(world.alerts().await.is_empty());
+    // It began long ago, and is received now.
+    let old = Features { created_at: at(-90 * 86_400_000), ..features(2) };
+    analyse_what_was_heard(&replica, &old, Vec::new(), seconds(50)).await;
+    assert_eq!(world.alerts().await.len(), 1);
+    // Something is heard of the first one after all.
+    analyse_what_was_heard(&replica, &features(1), Vec::new(), seconds(61)).await;
+    assert_eq!(world.alerts().await.len(), 2);
+}
+
+#[tokio::test]
+async fn the_first_rules_watch_from_when_the_service_began_whoever_comes_later() {
+    let fixture = Fixture::sqlite().await.unwrap();
+    let store = open(&fixture.database);
+    store.beginning(seconds(10)).await.unwrap();
+    let clock = ManualClock::at(seconds(20));
+    let parts = live::Parts {
+        store: Arc::clone(&store),
+        book: Book::new(Arc::clone(&store), Arc::new(clock.clone())),
+        transcripts: Arc::new(Said::default()),
+        clock: Arc::new(clock),
+        bell: Arc::default(),
+    };
+    let replica = Conversations::new(parts);
+    let alerts = || async { store.page_of_alerts(&acme(), &Wanted::default(), None, 100).await.unwrap().len() };
+    // It lay in the log when the service was new.
+    analyse_what_was_heard(&replica, &features(1), Vec::new(), seconds(9)).await;
+    assert_eq!(alerts().await, 0);
+    // The first that is heard of an organization, before it has its rules.
+    analyse_what_was_heard(&replica, &features(2), Vec::new(), seconds(19)).await;
+    assert!(alerts().await > 0);
 }
 
 #[tokio::test]

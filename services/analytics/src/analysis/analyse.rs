@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use colloquy_events::{CallSuccessful, JsonMap, ResolutionStatus};
+use colloquy_events::JsonMap;
 
 use super::hits::Hits;
 use super::language::Languages;
@@ -60,16 +60,12 @@ pub fn analyse(input: &Input, rules: &Rules) -> Analysis {
     analysis
 }
 
-/// Returns what the analysers come to, in the shape of any other judgement. What could not be established says nothing.
+/// Returns what the analysers come to, in the shape of any other judgement. What could not be established says nothing, and whether the
+/// call was a success does not either: that is about the agent's goal, which only those know who set it.
 fn own(analysis: &Analysis) -> Judgement {
-    let call_successful = match analysis.resolution.value {
-        Some(ResolutionStatus::Resolved) => Some(CallSuccessful::Success),
-        Some(ResolutionStatus::Unresolved) => Some(CallSuccessful::Failure),
-        _ => None,
-    };
     let topics = analysis.topics.value.as_ref();
     Judgement {
-        call_successful,
+        call_successful: None,
         summary: None,
         sentiment: analysis.sentiment.value.as_ref().map(|mood| mood.label),
         sentiment_score: analysis.sentiment.value.as_ref().map(|mood| mood.score),

@@ -47,7 +47,7 @@ async fn analysed(replica: &Replica, input: &Input) -> Analysis {
     let mut analysis = analyse(input, &Rules::default());
     replica.listener.add(input, &mut analysis).await.unwrap();
     let features = Features::of(input, &analysis, Position::START);
-    let seen = Seen { input, analysis: &analysis, features: &features, newly_settled: true };
+    let seen = Seen { input, analysis: &analysis, features: &features, heard_at: at(0), newly_settled: true };
     replica.listener.analysed(&seen).await.unwrap();
     analysis
 }

@@ -311,7 +311,7 @@ impl World {
     /// Waits until everything is analysed, however busy the machine is; what is tried again a second later, too.
     async fn settle(&self) {
         let position = self.progress.current();
-        colloquy_testkit::until(Duration::from_secs(60), "everything is analysed", async || {
+        colloquy_testkit::until(Duration::from_secs(180), "everything is analysed", async || {
             let store = &self.fixture.store;
             store.hurry(&acme(), None, position, colloquy_types::Clock::now(&self.clock)).await.unwrap();
             let is_waiting = store.is_waiting(&acme(), None, position).await.unwrap();
@@ -449,18 +449,18 @@ async fn what_breaks_off_is_done_again_to_the_same_effect() {
 
 async fn replicas_share(fixture: Fixture) {
     let world = World::over(fixture, 2, Vec::new()).await;
-    for number in 0..150 {
+    for number in 0..90 {
         world.is(number, ConversationStatus::Completed, &PLEASED);
     }
     let ended = |number| event(number, Data::Ended(Ended::new(EndStatus::Completed)));
-    world.hears((0..100).map(ended).collect()).await;
-    world.hears((50..150).map(ended).collect()).await;
+    world.hears((0..60).map(ended).collect()).await;
+    world.hears((30..90).map(ended).collect()).await;
     world.settle().await;
     let told: HashSet<ConversationId> = world.told().iter().map(|event| event.conversation_id).collect();
-    assert_eq!((told.len(), world.told().len()), (150, 150));
+    assert_eq!((told.len(), world.told().len()), (90, 90));
     let newly: Vec<_> = world.heard().into_iter().filter(|(_, _, newly)| *newly).collect();
-    assert_eq!(newly.len(), 150);
-    for number in 0..150 {
+    assert_eq!(newly.len(), 90);
+    for number in 0..90 {
         assert_eq!(world.figures(number).await.unwrap().features.turn_count, 4);
     }
 }

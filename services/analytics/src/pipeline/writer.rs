@@ -158,8 +158,9 @@ impl Writer {
     async fn tell(&self, kept: &Kept<'_>) -> Result<(), StoreError> {
         let Made { input, analysis, features, .. } = kept.made;
         let newly_settled = analysis.settled && !kept.before.announced;
+        let heard_at = kept.claimed.heard_at.map_or(kept.before.heard_at, |heard_at| heard_at.max(kept.before.heard_at));
         for listener in &self.listeners {
-            listener.analysed(&Seen { input, analysis, features, newly_settled }).await?;
+            listener.analysed(&Seen { input, analysis, features, heard_at, newly_settled }).await?;
         }
         Ok(())
     }

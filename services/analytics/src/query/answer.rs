@@ -26,6 +26,8 @@ pub(crate) struct Answer {
     pub(crate) rows: HashMap<Key, Vec<Computed>>,
     /// By how much percentiles may be off, as a part of their value.
     pub(crate) relative_error: f64,
+    /// Up to when anything can be known, in milliseconds.
+    pub(crate) known_until: i64,
 }
 
 /// Returns what a measure comes to.

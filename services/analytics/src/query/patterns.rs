@@ -37,7 +37,7 @@ struct Mark {
 const MARKS: [Mark; 5] = [
     Mark { kind: "error", words: "error", condition: "f.error_count > 0" },
     Mark { kind: "escalation", words: "topic", condition: "f.resolution_status = 'escalated'" },
-    Mark { kind: "negative_turn", words: "topic", condition: "(f.sentiment = 'negative' or f.sentiment_shift <= -1)" },
+    Mark { kind: "negative_turn", words: "topic", condition: "(f.sentiment = 'negative' or f.sentiment_shift <= -4)" },
     Mark { kind: "silence", words: "topic", condition: "f.longest_silence_ms >= 10000" },
     Mark { kind: "unanswered", words: "topic", condition: "f.turn_count > 0 and f.exchanges = 0" },
 ];

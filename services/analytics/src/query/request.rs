@@ -41,6 +41,7 @@ pub(crate) fn read(request: &pb::QueryAnalyticsRequest, now: Timestamp) -> Resul
         let step = errors.check("time.step", Step::parse(&time.step, to.millis_since(from)))?;
         errors.check("time.step", Buckets::new(zone?, step, from, to))
     });
+    check_parts_of_rates(&aliases, &measures, &formulas, &request.dimensions, &mut errors);
     let formula_names: Vec<&str> = formulas.iter().map(|(alias, _)| alias.as_str()).collect();
     let order = read_order(&request.order_by, &aliases, &formula_names, &dimensions, &mut errors);
     let limit = match usize::try_from(request.limit) {
@@ -140,10 +141,35 @@ fn check_alias(field: &str, alias: &str, others: &[String], dimensions: &[String
     if !is_word || alias.is_empty() || alias.len() > LONGEST_ALIAS {
         let allowed = format!("must be letters, digits, '_' and '.', with a letter or '_' first; at most {LONGEST_ALIAS}");
         errors.add(field, allowed);
-    } else if alias == "bucket" || dimensions.iter().any(|dimension| dimension == alias) {
-        errors.add(field, "is what the bucket or a dimension is called in the answer; choose another name");
+    } else if ["bucket", "conversations_url"].contains(&alias) || dimensions.iter().any(|dimension| dimension == alias) {
+        let taken = "is what the bucket, the link or a dimension is called in the answer; choose another name";
+        errors.add(field, taken);
     } else if others.iter().any(|other| other == alias) {
         errors.add(field, format!("'{alias}' is there already; every value needs a name of its own"));
+    }
+}
+
+/// A rate brings two more values into each row; what they are called must be nobody else's name.
+fn check_parts_of_rates(
+    aliases: &[String],
+    measures: &Measures,
+    formulas: &[(String, Formula)],
+    dimensions: &[String],
+    errors: &mut FieldErrors,
+) {
+    for (number, (alias, measure)) in aliases.iter().zip(measures).enumerate() {
+        if !measure.as_ref().is_some_and(|(measure, _)| measure.op == Op::Rate) {
+            continue;
+        }
+        for part in ["numerator", "denominator"].map(|part| format!("{alias}_{part}")) {
+            let mut others = aliases.iter().chain(formulas.iter().map(|(alias, _)| alias)).chain(dimensions);
+            if others.any(|other| *other == part) {
+                errors.add(
+                    format!("measures[{number}].alias"),
+                    format!("with '{part}' in the answer, which is the name of something else there, too; choose another name"),
+                );
+            }
+        }
     }
 }
 

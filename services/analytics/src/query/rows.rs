@@ -7,6 +7,7 @@ use colloquy_proto::analytics::v1 as pb;
 use colloquy_service::Problem;
 
 use super::answer::{Answer, Computed, computed, concurrent};
+use super::concurrency::Concurrency;
 use super::link::Link;
 use super::question::{Layout, Order, Question};
 use super::request::MOST_ROWS;
@@ -75,15 +76,19 @@ fn fill(question: &Question, layout: &Layout, answer: &mut Answer) {
     if !question.dimensions.is_empty() && !fits {
         return;
     }
-    let nothing: Vec<Computed> = (question.measures.iter())
-        .map(|(measure, _)| match measure.is_concurrency() {
-            true => concurrent(measure, None, 0),
+    let nothing = |at_once: Concurrency| -> Vec<Computed> {
+        let measures = question.measures.iter().map(|(measure, _)| match measure.is_concurrency() {
+            true => concurrent(measure, Some(at_once), 0),
             false => computed(measure, None, None),
-        })
-        .collect();
+        });
+        measures.collect()
+    };
+    let past = nothing(Concurrency { peak: 0, average: Some(0.0) });
+    let future = nothing(Concurrency { peak: 0, average: None });
     for values in groups {
         for bucket in (0_u32..).take(buckets) {
-            answer.rows.entry(Key { bucket, values }).or_insert_with(|| nothing.clone());
+            let has_come = question.buckets.within(bucket as usize).0 < answer.known_until;
+            answer.rows.entry(Key { bucket, values }).or_insert_with(|| if has_come { past.clone() } else { future.clone() });
         }
     }
 }
@@ -155,7 +160,7 @@ fn numbers(one: Option<f64>, other: Option<f64>, descends: bool) -> Ordering {
 
 /// Returns nothing for what could not be computed.
 fn to_pb(value: Computed) -> Option<pb::Value> {
-    if let Some(histogram) = value.histogram {
+    if let Some(histogram) = value.histogram.filter(|histogram| !histogram.is_empty()) {
         let histogram = histogram.into_iter().map(|(bound, count)| (bound.to_string(), count)).collect();
         return Some(pb::Value { number: value.n as f64, histogram, ..pb::Value::default() });
     }

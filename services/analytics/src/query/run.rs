@@ -40,7 +40,8 @@ pub(crate) async fn answer<E: Dialect>(
     if let Some(before) = E::BEFORE {
         E::query(&mut transaction, before, &[], None).await?;
     }
-    let mut run = Run::<E> { connection: &mut *transaction, organization, question, now, names: Names::default() };
+    let names = Names::default();
+    let mut run = Run::<E> { connection: &mut *transaction, organization, question, now, began: None, names };
     let answer = run.answer().await?;
     transaction.commit().await?;
     Ok(answer)
@@ -78,6 +79,8 @@ struct Run<'a, E: Dialect> {
     organization: &'a OrganizationId,
     question: &'a Question,
     now: i64,
+    /// When the organization's first conversation began, and the last.
+    began: Option<(i64, i64)>,
     names: Names,
 }
 
@@ -92,8 +95,9 @@ struct Found {
 impl<E: Dialect> Run<'_, E> {
     async fn answer(&mut self) -> Result<Answer, Error> {
         let question = self.question;
-        let (from, to) = self.extent().await?;
-        let mut answer = Answer::default();
+        self.began = self.began().await?;
+        let (from, to) = self.extent();
+        let mut answer = Answer { known_until: self.now, ..Answer::default() };
         let parts = Part::all(&question.measures);
         let mut found = Vec::with_capacity(parts.len());
         for part in &parts {
@@ -120,17 +124,20 @@ impl<E: Dialect> Run<'_, E> {
     }
 
     /// Returns the part of the question's time in which there are conversations.
-    async fn extent(&mut self) -> Result<(i64, i64), Error> {
+    fn extent(&self) -> (i64, i64) {
+        let Buckets { from, to, .. } = self.question.buckets;
+        let (first, last) = self.began.unwrap_or((to, from));
+        (from.max(first), to.min(last.saturating_add(1)))
+    }
+
+    async fn began(&mut self) -> Result<Option<(i64, i64)>, Error> {
         let sql = "select (select min(created_at) from features where organization_id = $1), \
                    (select max(created_at) from features where organization_id = $1)";
         let rows = E::query(self.connection, sql, &[Given::Text(self.organization.as_str())], None).await?;
-        let (mut first, mut last) = (None, None);
-        if let Some(row) = rows.first() {
-            let mut columns = Columns::<E>::of(row);
-            (first, last) = (columns.opt_int()?, columns.opt_int()?);
-        }
-        let Buckets { from, to, .. } = self.question.buckets;
-        Ok((from.max(first.unwrap_or(to)), to.min(last.map_or(from, |last| last.saturating_add(1)))))
+        let Some(row) = rows.first() else { return Ok(None) };
+        let mut columns = Columns::<E>::of(row);
+        let (first, last) = (columns.opt_int()?, columns.opt_int()?);
+        Ok(first.zip(last))
     }
 
     async fn part(&mut self, part: &Part, from: i64, to: i64) -> Result<Found, Error> {
@@ -482,10 +489,13 @@ impl<E: Dialect> Run<'_, E> {
     async fn concurrency(&mut self, condition: &Expression) -> Result<HashMap<Key, Concurrency>, Error> {
         let question = self.question;
         let Buckets { from, to, .. } = question.buckets;
+        let Some((began_first, began_last)) = self.began else { return Ok(HashMap::new()) };
         let mut statement = Statement::about(self.organization);
         let keys: Vec<String> = {
             let has_clock = question.dimensions.iter().any(|dimension| is_of_clock(&dimension.source));
-            let offsets = if has_clock { question.buckets.offsets(from, to) } else { Vec::new() };
+            // They may have begun before the time that is asked for.
+            let offsets =
+                if has_clock { question.buckets.offsets(began_first, began_last.saturating_add(1)) } else { Vec::new() };
             let dimensions = question.dimensions.iter();
             dimensions.flat_map(|dimension| statement.dimension(dimension, "f.created_at", &offsets)).collect()
         };

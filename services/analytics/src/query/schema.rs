@@ -13,8 +13,10 @@ pub(crate) enum Unit {
     Count,
     /// From 0 to 1.
     Ratio,
-    /// From -1 to 1, or a difference of two such.
+    /// From -1 to 1.
     Score,
+    /// A difference of two scores from -5 to 5.
+    Shift,
     /// From 1 to 5.
     Rating,
     WordsPerMinute,
@@ -35,6 +37,7 @@ impl Unit {
             Self::Count => &[0., 1., 2., 3., 4., 5., 6., 8., 10., 15., 20., 30., 40., 50., 75., 100., 200., 500., 1000.],
             Self::Ratio => &[0., 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9],
             Self::Score => &[-1., -0.8, -0.6, -0.4, -0.2, 0., 0.2, 0.4, 0.6, 0.8],
+            Self::Shift => &[-10., -8., -6., -4., -2., -1., 0., 1., 2., 4., 6., 8.],
             Self::Rating => &[1., 1.5, 2., 2.5, 3., 3.5, 4., 4.5],
             Self::WordsPerMinute => &[0., 40., 60., 80., 100., 120., 140., 160., 180., 200., 220., 240., 260., 300.],
             Self::Money => &[0., 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1., 2., 5., 10., 20., 50., 100.],
@@ -98,7 +101,11 @@ pub(crate) const NUMBERS: &[Number] = &[
     millis("response_latency_p95_ms", "95 of a hundred answers of the conversation took at most this long, in milliseconds"),
     millis("response_latency_max_ms", "the longest time to an answer, in milliseconds"),
     number("sentiment_score", Unit::Score, "the person's mood, from -1 to 1"),
-    number("sentiment_shift", Unit::Score, "the mood of the last quarter less that of the first"),
+    number(
+        "sentiment_shift",
+        Unit::Shift,
+        "the mood of the last quarter less that of the first, each from -5 to 5: from -10 to 10",
+    ),
     number("satisfaction_score", Unit::Rating, "from 1 to 5: what callers gave, else what was inferred"),
     number("caller_rating", Unit::Rating, "from 1 to 5: what callers gave"),
     number("inferred_satisfaction", Unit::Rating, "from 1 to 5: what was inferred"),
@@ -357,7 +364,9 @@ mod tests {
 
     #[test]
     fn bins_ascend() {
-        for unit in [Unit::Seconds, Unit::Milliseconds, Unit::Count, Unit::Ratio, Unit::Score, Unit::Rating, Unit::Unknown] {
+        for unit in
+            [Unit::Seconds, Unit::Milliseconds, Unit::Count, Unit::Ratio, Unit::Score, Unit::Shift, Unit::Rating, Unit::Unknown]
+        {
             assert!(unit.bins().windows(2).all(|pair| pair[0] < pair[1]), "{unit:?}");
         }
     }

@@ -1,6 +1,6 @@
 //! What every store must do.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use colloquy_types::{OrganizationId, Position, RecordId, Timestamp};
 use serde_json::json;
@@ -41,6 +41,7 @@ analytics_store_suite!(
     a_claim_that_runs_out_or_is_given_back_is_due_again,
     what_is_heard_during_the_work_stays_in_the_queue,
     a_running_conversation_waits_for_its_next_time_unless_it_ends,
+    it_is_known_when_something_was_last_heard,
     what_somebody_waits_for_is_due_at_once,
     what_fails_again_and_again_is_not_waited_for,
     what_is_not_analysed_yet_bounds_what_is_known,
@@ -61,6 +62,7 @@ fn mark(number: u128, sequence: u64, due: i64, is_urgent: bool) -> Mark {
         first_position: Position::new(sequence, 0),
         position: Position::end_of(sequence),
         received_at: at(i64::try_from(sequence).unwrap()),
+        heard_at: at(i64::try_from(sequence).unwrap()),
         due_at: at(due),
         is_urgent,
     }
@@ -105,6 +107,33 @@ async fn a_batch_and_its_position_are_kept_together(fixture: &Fixture) {
     assert_eq!(store.received_through(&acme()).await.unwrap(), (Some(at(3)), at(3)));
     let claimed = claim(store, 0).await;
     assert_eq!((numbers(&claimed), claimed[0].position), (vec![1], Position::end_of(3)));
+}
+
+async fn it_is_known_when_something_was_last_heard(fixture: &Fixture) {
+    let store = &*fixture.store;
+    let (features, analysis) = made(1, &["hello"]);
+    let judgements = BTreeMap::new();
+    let written = Written::Analysed { features: &features, analysis: &analysis, judgements: &judgements };
+    apply(store, vec![mark(1, 3, 0, true)], 3).await;
+    apply(store, vec![Mark { heard_at: at(2), ..mark(1, 4, 0, true) }], 4).await;
+    let first = claim(store, 0).await;
+    assert_eq!(first[0].heard_at, Some(at(3)));
+    store.write(&[(&first[0], written)]).await.unwrap();
+    finish(store, &first, &over(), 0).await;
+    // Nothing new: it was heard when it was.
+    store.mark(&[(acme(), conversation(1))], at(9)).await.unwrap();
+    let again = claim(store, 9).await;
+    assert_eq!(again[0].heard_at, None);
+    let before = store.write(&[(&again[0], written)]).await.unwrap();
+    assert_eq!(before[0].as_ref().unwrap().heard_at, at(3));
+    // Something new while it is to be analysed again anyway.
+    apply(store, vec![mark(1, 7, 0, true)], 7).await;
+    finish(store, &again, &over(), 9).await;
+    let news = claim(store, 10).await;
+    assert_eq!(news[0].heard_at, Some(at(7)));
+    store.write(&[(&news[0], written)]).await.unwrap();
+    let before = store.write(&[(&news[0], written)]).await.unwrap();
+    assert_eq!(before[0].as_ref().unwrap().heard_at, at(7));
 }
 
 async fn batches_of_any_size_are_kept_whole(fixture: &Fixture) {
@@ -345,7 +374,7 @@ async fn what_was_told_is_remembered(fixture: &Fixture) {
     let end = Finish::Done { settled: true, not_before: at(0), told: Some(told.clone()) };
     finish(store, &[claimed], &end, 0).await;
     let claimed = claimed_one(store, 1).await;
-    let before = Before { announced: true, revision: 1, told: Some(told.sha256) };
+    let before = Before { announced: true, revision: 1, told: Some(told.sha256), heard_at: at(1) };
     assert_eq!(store.write(&[(&claimed, written)]).await.unwrap(), [Some(before.clone())]);
     finish(store, &[claimed], &running(0), 0).await;
     store.mark(&[(acme(), conversation(1))], at(0)).await.unwrap();

@@ -72,6 +72,8 @@ pub struct Mark {
     pub position: Position,
     /// When the first of it was received.
     pub received_at: Timestamp,
+    /// When the last of it was received.
+    pub heard_at: Timestamp,
     /// When it is to be analysed.
     pub due_at: Timestamp,
     /// Whether it cannot wait any longer than that.
@@ -87,6 +89,8 @@ pub struct Claimed {
     pub conversation_id: ConversationId,
     /// Up to where it has to be read.
     pub position: Position,
+    /// When the last of what was heard of it was received; `None` when nothing new was, and something else changed.
+    pub heard_at: Option<Timestamp>,
     /// How often it could not be analysed.
     pub failures: u32,
     /// What names the claim.
@@ -128,14 +132,22 @@ pub struct Figures {
 }
 
 /// What was known of a conversation before it was written.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Before {
     /// Whether those who listen were told that it is over.
     pub announced: bool,
+    /// When the last of what was heard of it by then was received.
+    pub heard_at: Timestamp,
     /// How many judgements of our own were told.
     pub revision: u64,
     /// What the last one comes to, as a SHA-256.
     pub told: Option<Vec<u8>>,
+}
+
+impl Default for Before {
+    fn default() -> Self {
+        Self { announced: false, heard_at: Timestamp::MIN, revision: 0, told: None }
+    }
 }
 
 /// A judgement of our own that was told to the log.

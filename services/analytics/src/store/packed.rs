@@ -29,7 +29,7 @@ struct Unpacked {
 }
 
 /// Returns an analysis to be kept.
-pub(super) fn pack(analysis: &Analysis, judgements: &Judgements) -> Result<Vec<u8>, StoreError> {
+pub(crate) fn pack(analysis: &Analysis, judgements: &Judgements) -> Result<Vec<u8>, StoreError> {
     let failed = |_| StoreError::Corrupt("an analysis that was to be kept".to_owned());
     let mut encoder = zstd::stream::Encoder::new(Vec::new(), LEVEL).map_err(failed)?;
     serde_json::to_writer(&mut encoder, &Packed { analysis, judgements }).map_err(|error| failed(error.into()))?;

@@ -23,9 +23,9 @@ async fn insert_marks<E: Engine>(connection: &mut E::Connection, marks: &[Mark])
     }
     // Nothing is new of what the figures were made up to already: the log may say things twice.
     let sql = "with {k} \
-         insert into analysis_queue (organization_id, conversation_id, position, first_position, received_at, due_at, \
+         insert into analysis_queue (organization_id, conversation_id, position, first_position, received_at, heard_at, due_at, \
              later_position, later_received_at, later_urgent_at) \
-         select k.organization_id, k.conversation_id, k.position, k.first_position, k.received_at, k.due_at, \
+         select k.organization_id, k.conversation_id, k.position, k.first_position, k.received_at, k.heard_at, k.due_at, \
              k.first_position, k.received_at, k.urgent_at \
          from k \
          where true \
@@ -36,6 +36,8 @@ async fn insert_marks<E: Engine>(connection: &mut E::Connection, marks: &[Mark])
                  then analysis_queue.first_position else excluded.first_position end, \
              received_at = case when analysis_queue.received_at < excluded.received_at then analysis_queue.received_at \
                  else excluded.received_at end, \
+             heard_at = case when analysis_queue.heard_at > excluded.heard_at then analysis_queue.heard_at \
+                 else excluded.heard_at end, \
              due_at = case \
                  when excluded.later_urgent_at is not null then \
                      case when analysis_queue.due_at < excluded.due_at then analysis_queue.due_at else excluded.due_at end \
@@ -57,6 +59,7 @@ async fn insert_marks<E: Engine>(connection: &mut E::Connection, marks: &[Mark])
         .int("position", marks.iter().map(|mark| to_bigint(mark.position)))
         .int("first_position", marks.iter().map(|mark| to_bigint(mark.first_position)))
         .int("received_at", marks.iter().map(|mark| mark.received_at.as_millis()))
+        .int("heard_at", marks.iter().map(|mark| mark.heard_at.as_millis()))
         .int("due_at", marks.iter().map(|mark| mark.due_at.as_millis()))
         .opt_int("urgent_at", marks.iter().map(urgent_at));
     E::execute(connection, sql, &[], Some(&rows)).await?;
@@ -302,7 +305,7 @@ impl<E: Engine> SqlStore<E> {
              update analysis_queue set claimed_by = $2, claimed_until = $3, \
                  later_position = null, later_received_at = null, later_urgent_at = null \
              from due where organization_id = due.organization and conversation_id = due.conversation \
-             returning organization_id, conversation_id, position, failures",
+             returning organization_id, conversation_id, position, heard_at, failures",
             E::SKIP_LOCKED
         );
         let values = [Value::Int(now.as_millis()), Value::Id(claim), Value::Int(claimed_until.as_millis())];
@@ -320,6 +323,7 @@ impl<E: Engine> SqlStore<E> {
                 organization_id: organization_of(&columns.text()?)?,
                 conversation_id: ConversationId(columns.id()?),
                 position: position_of(columns.int()?),
+                heard_at: columns.opt_int()?.map(time_of),
                 failures: count_of(columns.int()?),
                 claim,
             })

@@ -9,12 +9,15 @@ use std::time::Duration;
 use colloquy_storage::engine::{Columns, Engine, Outcome, Rows, Value};
 use colloquy_storage::{Database, StoreError};
 use sqlx::Pool;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::query::rolled::Hour;
 
 /// How often the notes are looked at.
 const EVERY: Duration = Duration::from_secs(5);
+/// For so many times as long as it works, it rests.
+const AT_REST: u32 = 3;
 /// So many hours are summed up in one transaction: few, since whoever changes one of them waits for it.
 const AT_ONCE: i64 = 16;
 /// What was noted is summed up only so long after the hour itself, in milliseconds: an hour that goes on changes all the time, and
@@ -38,11 +41,12 @@ pub async fn run(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     loop {
+        let began = Instant::now();
         let summed_up = sum_up(&database, clock.now().as_millis()).await;
         let wait = match summed_up {
             Ok(0) => EVERY,
-            // There may be more.
-            Ok(_) => Duration::ZERO,
+            // There may be more. While history is analysed, the same hours change over and over: then this must not take the place of that.
+            Ok(_) => began.elapsed() * AT_REST,
             Err(error) => {
                 tracing::warn!("hours could not be summed up, and will be tried again: {error}");
                 EVERY

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use colloquy_storage::StoreError;
-use colloquy_types::{ConversationId, OrganizationId};
+use colloquy_types::{ConversationId, OrganizationId, Timestamp};
 
 use super::engine::{Columns, Engine, Rows, Value};
 use super::features;
 use super::packed::{pack, unpack};
 use super::queue::held;
-use super::sql::{SqlStore, organization_of};
+use super::sql::{SqlStore, organization_of, time_of};
 use super::{Before, Claimed, Figures, Hours, Key, Written, hour_of};
 
 /// The tables that hold something of a conversation.
@@ -28,7 +28,7 @@ async fn before<E: Engine>(
     hours: &mut Hours,
 ) -> Result<HashMap<Key, Before>, StoreError> {
     let sql = "with {k} select features.organization_id, features.conversation_id, features.created_at, analyses.announced, \
-             analyses.revision, analyses.told \
+             analyses.heard_at, analyses.revision, analyses.told \
          from k \
          join features on features.organization_id = k.organization_id and features.conversation_id = k.conversation_id \
          left join analyses on analyses.organization_id = k.organization_id and analyses.conversation_id = k.conversation_id";
@@ -41,6 +41,7 @@ async fn before<E: Engine>(
         *hours.entry((organization.as_str().to_owned(), hour)).or_default() += 1;
         let before = Before {
             announced: columns.opt_bool()?.unwrap_or_default(),
+            heard_at: time_of(columns.opt_int()?.unwrap_or_default()),
             revision: columns.opt_int()?.unwrap_or_default().unsigned_abs(),
             told: columns.opt_bytes()?,
         };
@@ -49,12 +50,19 @@ async fn before<E: Engine>(
     Ok(found)
 }
 
-async fn write_analyses<E: Engine>(connection: &mut E::Connection, all: &[(&Key, Vec<u8>)]) -> Result<(), StoreError> {
-    let sql = "with {k} insert into analyses (organization_id, conversation_id, analysis) \
-         select k.organization_id, k.conversation_id, k.analysis from k where true \
-         on conflict (organization_id, conversation_id) do update set analysis = excluded.analysis";
-    let only_keys: Vec<&Key> = all.iter().map(|(key, _)| *key).collect();
-    let rows = keys(&only_keys).opt_bytes("analysis", all.iter().map(|(_, packed)| Some(packed.as_slice())));
+async fn write_analyses<E: Engine>(
+    connection: &mut E::Connection,
+    all: &[(&Key, Option<Timestamp>, Vec<u8>)],
+) -> Result<(), StoreError> {
+    let sql = "with {k} insert into analyses (organization_id, conversation_id, heard_at, analysis) \
+         select k.organization_id, k.conversation_id, k.heard_at, k.analysis from k where true \
+         on conflict (organization_id, conversation_id) do update set \
+             heard_at = case when analyses.heard_at > excluded.heard_at then analyses.heard_at else excluded.heard_at end, \
+             analysis = excluded.analysis";
+    let only_keys: Vec<&Key> = all.iter().map(|(key, ..)| *key).collect();
+    let rows = keys(&only_keys)
+        .int("heard_at", all.iter().map(|(_, heard_at, _)| heard_at.map_or(0, Timestamp::as_millis)))
+        .opt_bytes("analysis", all.iter().map(|(.., packed)| Some(packed.as_slice())));
     E::execute(connection, sql, &[], Some(&rows)).await?;
     Ok(())
 }
@@ -117,7 +125,7 @@ impl<E: Engine> SqlStore<E> {
                     *hours.entry((key.0.as_str().to_owned(), hour)).or_default() += 1;
                     rows.push(*features);
                     let packed = packed.remove(&(key.clone(), claimed.claim));
-                    analyses.extend(packed.map(|packed| (key, packed)));
+                    analyses.extend(packed.map(|packed| (key, claimed.heard_at, packed)));
                 }
                 Written::Gone => gone.push(key),
             }

@@ -1,7 +1,7 @@
 //! The record of a conversation as a pure function of the set of its events (design.md, decision 3).
 //!
 //! The function itself puts the events in order ([`colloquy_events::order`]) and applies them from the earliest to the latest: a
-//! value replaces an earlier one, the absence of a value replaces nothing. So neither the order of arrival nor repeats change
+//! value replaces an earlier one, the absence of a value replaces nothing, but in our own judgement, which is told as a whole. So neither the order of arrival nor repeats change
 //! a byte of the result.
 
 mod analysis;
@@ -20,7 +20,7 @@ use colloquy_events::standing::Standing;
 use colloquy_events::{
     Authority, Change, Data, Event, Feedback as FeedbackEvent, JsonMap, Patch, TransferState, order, turn_set,
 };
-use colloquy_types::Timestamp;
+use colloquy_types::{EventId, Timestamp};
 use serde_json::Value;
 
 use self::analysis::Judgement;
@@ -43,6 +43,7 @@ pub(crate) fn fold(events: &[Event]) -> Option<Conversation> {
     let mut errors = Vec::new();
     let mut feedback = Vec::new();
     let mut transferred = false;
+    let own = told_last(&ordered);
     for event in &ordered {
         // What an inferred end says counts only where nothing real does, and it never says more than that it ended.
         if let Some(facts) = event.data.facts() {
@@ -50,7 +51,7 @@ pub(crate) fn fold(events: &[Event]) -> Option<Conversation> {
         }
         match &event.data {
             Data::Ended(ended) => ending.learn(ended),
-            Data::Analyzed(analysis) => {
+            Data::Analyzed(analysis) if !is_own(analysis.authority) || own == Some(event.event_id) => {
                 judgement.learn(analysis);
                 judgements.entry(analysis.authority).or_default().learn(analysis);
             }
@@ -117,6 +118,17 @@ pub(crate) fn fold(events: &[Event]) -> Option<Conversation> {
         sessions,
         feedback,
     })
+}
+
+/// Returns which of our own judgements counts: the one told last, with whatever weight. Each says all that our analysers find, so
+/// that what a later one does not say is not so any more.
+fn told_last(ordered: &[&Event]) -> Option<EventId> {
+    let own = ordered.iter().filter(|event| matches!(&event.data, Data::Analyzed(analysis) if is_own(analysis.authority)));
+    own.max_by_key(|event| (event.occurred_at, order::rank(event))).map(|event| event.event_id)
+}
+
+const fn is_own(authority: Authority) -> bool {
+    matches!(authority, Authority::Own | Authority::OwnLeading)
 }
 
 /// Puts `value` over `known` when there is one.

@@ -117,9 +117,9 @@ fn our_own_judgement_leads_where_the_organization_trusts_it_more_and_a_persons_l
         };
         event(number, at, Data::Analyzed(analysis))
     };
-    // The older, the weightier: time does not count among authorities.
+    // Time does not count among authorities, but for ours.
     let all = [
-        by(1, 400, Authority::Own),
+        by(1, 100, Authority::Own),
         by(2, 300, Authority::Provider),
         by(3, 200, Authority::OwnLeading),
         by(4, 100, Authority::Human),
@@ -129,6 +129,28 @@ fn our_own_judgement_leads_where_the_organization_trusts_it_more_and_a_persons_l
         assert_eq!(analytics.summary.as_deref(), Some(leading));
         assert_eq!(analytics.intent.is_some(), count >= 3);
     }
+}
+
+#[test]
+fn of_our_own_judgements_only_the_last_told_counts_whatever_its_weight() {
+    let own = |number, at, authority, intent: Option<&str>, score| {
+        let (intent, sentiment_score) = (intent.map(str::to_owned), Some(score));
+        event(number, at, Data::Analyzed(Analysis { intent, sentiment_score, ..Analysis::by(authority) }))
+    };
+    let provider = Analysis { sentiment_score: Some(0.5), ..Analysis::by(Authority::Provider) };
+    let events = [
+        event(1, 10, Data::Analyzed(provider)),
+        own(2, 20, Authority::Own, Some("refund"), 0.1),
+        own(3, 30, Authority::OwnLeading, Some("refund"), 0.2),
+        own(4, 40, Authority::OwnLeading, None, 0.3),
+        own(5, 50, Authority::Own, None, 0.4),
+    ];
+    for (told, intent, score) in [(2, Some("refund"), 0.5), (3, Some("refund"), 0.2), (4, None, 0.3), (5, None, 0.5)] {
+        let analytics = folded(&events[..told]).analytics;
+        assert_eq!((analytics.intent.as_deref(), analytics.sentiment_score), (intent, Some(score)), "{told} were told");
+    }
+    let authorities: Vec<Authority> = folded(&events).judgements.into_iter().map(|(authority, _)| authority).collect();
+    assert_eq!(authorities, [Authority::Own, Authority::Provider]);
 }
 
 #[test]

@@ -373,8 +373,8 @@ async fn what_each_authority_judged_is_for_services() {
     for as_of in [None, Some(timestamp_to_pb(world.clock.now()))] {
         let judgements = by_service(as_of).await;
         let said: Vec<_> = judgements.iter().map(|said| (said.authority.as_str(), said.summary.as_deref().unwrap())).collect();
-        assert_eq!(said, [("own", "own"), ("provider", "they talked"), ("own_leading", "own_leading")]);
-        let own = &judgements[0];
+        assert_eq!(said, [("provider", "they talked"), ("own_leading", "own_leading")], "of ours the one told last");
+        let own = &judgements[1];
         assert_eq!(own.call_successful, "success");
         let analytics = own.analytics.as_ref().unwrap();
         assert_eq!(analytics.satisfaction_source.as_deref(), Some("inferred"));

@@ -15,12 +15,14 @@ use crate::testing::Fixture;
 struct Served {
     handler: Handler,
     fixture: Fixture,
+    clock: ManualClock,
 }
 
 async fn served() -> Served {
     let fixture = Fixture::sqlite().await.unwrap();
     let store = open(&fixture.database);
-    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(at(1_000)));
+    let manual = ManualClock::at(at(1_000));
+    let clock: Arc<dyn Clock> = Arc::new(manual.clone());
     let slot = LocalSlot::new();
     let transcripts: Arc<dyn Transcripts> = Arc::new(Remote::new(slot.transport()));
     let progress = Progress::starting_at(Position::START);
@@ -33,7 +35,7 @@ async fn served() -> Served {
         clock,
         bell: Arc::default(),
     };
-    Served { handler, fixture }
+    Served { handler, fixture, clock: manual }
 }
 
 fn of<T>(organization: &str, scopes: &str, message: T) -> Request<T> {
@@ -247,6 +249,119 @@ async fn an_update_changes_what_its_mask_names() {
     let window = served.create(over_a_window()).await.unwrap();
     let off = pb::AlertRule { rule_id: window.rule_id, ..pb::AlertRule::default() };
     assert_eq!(served.update(off, Some(&["enabled"])).await.unwrap().state, "paused");
+}
+
+#[tokio::test]
+async fn the_parts_of_a_window_are_changed_one_by_one_and_taken_away() {
+    let served = served().await;
+    let metric = pb::AlertMetric {
+        warning_threshold: Some(500.0),
+        recovery_margin: Some(0.2),
+        comparison: "absolute".to_owned(),
+        direction: "gt".to_owned(),
+        no_data: "ignore".to_owned(),
+        min_count: 3,
+        ..over_a_window().metric.unwrap()
+    };
+    let made = served.create(pb::AlertRule { metric: Some(metric.clone()), ..over_a_window() }).await.unwrap();
+    let with = |metric: pb::AlertMetric| pb::AlertRule {
+        rule_id: made.rule_id.clone(),
+        metric: Some(metric),
+        ..pb::AlertRule::default()
+    };
+    let two_hours = Some(Duration { seconds: 7_200, nanos: 0 });
+    let empty = pb::AlertMetric::default;
+    let cases: [(&[&str], pb::AlertMetric, pb::AlertMetric); 5] = [
+        (
+            &["metric.window"],
+            pb::AlertMetric { window: two_hours, ..empty() },
+            pb::AlertMetric { window: two_hours, ..metric.clone() },
+        ),
+        (
+            &["metric.field", "metric.op", "metric.threshold", "metric.warning_threshold"],
+            pb::AlertMetric { op: "count".to_owned(), threshold: 9.0, ..empty() },
+            pb::AlertMetric {
+                field: String::new(),
+                op: "count".to_owned(),
+                threshold: 9.0,
+                warning_threshold: None,
+                window: two_hours,
+                ..metric.clone()
+            },
+        ),
+        (
+            &["metric.recovery_margin", "metric.min_count"],
+            empty(),
+            pb::AlertMetric {
+                field: String::new(),
+                op: "count".to_owned(),
+                threshold: 9.0,
+                warning_threshold: None,
+                recovery_margin: None,
+                min_count: 0,
+                window: two_hours,
+                ..metric.clone()
+            },
+        ),
+        (&["metric.direction", "metric.no_data", "metric.comparison"], empty(), {
+            let defaults = ("gt".to_owned(), "ignore".to_owned(), "absolute".to_owned());
+            pb::AlertMetric {
+                field: String::new(),
+                op: "count".to_owned(),
+                threshold: 9.0,
+                warning_threshold: None,
+                recovery_margin: None,
+                min_count: 0,
+                window: two_hours,
+                direction: defaults.0,
+                no_data: defaults.1,
+                comparison: defaults.2,
+            }
+        }),
+        (&["metric"], metric.clone(), metric.clone()),
+    ];
+    for (mask, change, expected) in cases {
+        assert_eq!(served.update(with(change), Some(mask)).await.unwrap().metric, Some(expected), "{mask:?}");
+    }
+    let without_window = served.update(with(empty()), Some(&["metric.window"])).await.unwrap_err();
+    assert_eq!(bad_fields(&without_window), ["rule.metric.window"]);
+    let on_conversations = served.create(given()).await.unwrap();
+    let change = pb::AlertRule { rule_id: on_conversations.rule_id, ..with(pb::AlertMetric { threshold: 1.0, ..empty() }) };
+    assert_eq!(bad_fields(&served.update(change.clone(), Some(&["metric.threshold"])).await.unwrap_err()), ["rule.metric"]);
+    assert!(served.update(pb::AlertRule { metric: None, ..change }, Some(&["metric.field", "metric.op"])).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_rule_becomes_one_over_a_window_and_one_on_conversations_again() {
+    let served = served().await;
+    let made = served.create(given()).await.unwrap();
+    let window = pb::AlertRule { rule_id: made.rule_id.clone(), conditions: Vec::new(), ..over_a_window() };
+    let paths = ["scope", "conditions", "metric.field", "metric.op", "metric.window", "metric.threshold"];
+    assert_eq!(served.update(window, Some(&paths)).await.unwrap().state, "unknown");
+    let back = pb::AlertRule { rule_id: made.rule_id, metric: None, ..given() };
+    let back = served.update(back, Some(&["scope", "conditions", "metric.field", "metric.op"])).await.unwrap();
+    assert_eq!((back.scope.as_str(), back.metric, back.state.as_str()), ("conversation", None, ""));
+}
+
+#[tokio::test]
+async fn a_change_of_what_is_watched_begins_anew_and_a_name_does_not() {
+    let served = served().await;
+    let made = served.create(given()).await.unwrap();
+    let id = Uuid::try_parse(&made.rule_id).unwrap();
+    let organization = "acme".parse().unwrap();
+    let watches_from = || async { served.handler.store.rule(&organization, id).await.unwrap().unwrap().0.watches_from };
+    let change = pb::AlertRule { rule_id: made.rule_id.clone(), name: "Other".to_owned(), ..given() };
+    served.clock.advance_millis(1_000);
+    served.update(change.clone(), Some(&["name"])).await.unwrap();
+    assert_eq!(watches_from().await, at(1_000));
+    let wider = pb::AlertRule { conditions: vec![condition("error_count", "gte", "0")], ..change.clone() };
+    served.update(wider, Some(&["conditions"])).await.unwrap();
+    assert_eq!(watches_from().await, at(2_000));
+    served.clock.advance_millis(1_000);
+    served.update(pb::AlertRule { enabled: false, ..change.clone() }, Some(&["enabled"])).await.unwrap();
+    served.clock.advance_millis(1_000);
+    served.update(change, Some(&["enabled"])).await.unwrap();
+    assert_eq!(watches_from().await, at(4_000));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use colloquy_events::{Data, Severity};
-use colloquy_types::{ConversationId, OrganizationId};
+use colloquy_types::{ConversationId, OrganizationId, Timestamp};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -340,7 +340,7 @@ async fn what_runs_long_enough_is_found_once_a_look(store: Store, fixture: &Fixt
         let store = Arc::clone(&store);
         async move {
             let found = store.crossing(seconds(since), seconds(now)).await.unwrap();
-            let mut numbers: Vec<u128> = found.into_iter().map(|(_, id)| id.0.as_u128()).collect();
+            let mut numbers: Vec<u128> = found.into_iter().map(|crossing| crossing.conversation_id.0.as_u128()).collect();
             numbers.sort_unstable();
             numbers
         }
@@ -354,6 +354,23 @@ async fn what_runs_long_enough_is_found_once_a_look(store: Store, fixture: &Fixt
     let changed = Rule { updated_at: seconds(1_350), revision: 2, ..long(1, 900) };
     store.replace_rule(&long(1, 900), &changed).await.unwrap();
     assert_eq!(found(1_400, 1_401).await, [1, 2]);
+    // Lengths that nobody can mean hold up nobody.
+    for (number, seconds) in [(8, json!(1e300)), (9, json!(-1e300))] {
+        let odd = Rule { enabled: true, ..rule(number, vec![condition("duration_seconds", "gt", seconds)]) };
+        assert!(store.create_rule(&odd, 100).await.unwrap());
+    }
+    assert_eq!(
+        store.crossing(Timestamp::MIN, Timestamp::MAX).await.unwrap().len(),
+        2,
+        "those that any rule may look at, and each once"
+    );
+    for number in [8, 9] {
+        assert!(store.delete_rule(&acme(), Uuid::from_u128(number)).await.unwrap());
+    }
+    // One that watches from now on leaves out what was heard before.
+    let anew = Rule { watches_from: seconds(1_350), revision: 3, ..changed.clone() };
+    store.replace_rule(&changed, &anew).await.unwrap();
+    assert_eq!(found(-5_000, 1_401).await, [0; 0]);
 }
 
 async fn history_is_read_in_order_and_whole(store: Store, fixture: &Fixture) {

@@ -7,8 +7,8 @@ use colloquy_storage::engine::{Columns, Engine, Rows, Value as Bound};
 use colloquy_types::{ConversationId, OrganizationId, Timestamp};
 use serde_json::Value;
 
-use super::Place;
-use super::sql::{SqlStore, organization_of};
+use super::sql::{SqlStore, organization_of, time_of};
+use super::{Crossing, Place};
 use crate::features::Features;
 use crate::store::features::{COLUMNS, read};
 
@@ -18,15 +18,13 @@ const TOGETHER: usize = 500;
 const OVERLAP_MS: i64 = 60_000;
 
 impl<E: Engine> SqlStore<E> {
-    pub(super) async fn read_crossing(
-        &self,
-        since: Timestamp,
-        now: Timestamp,
-    ) -> Result<Vec<(OrganizationId, ConversationId)>, StoreError> {
-        let sql = "select distinct f.organization_id, f.conversation_id from alert_rules r \
+    pub(super) async fn read_crossing(&self, since: Timestamp, now: Timestamp) -> Result<Vec<Crossing>, StoreError> {
+        let sql = "select distinct f.organization_id, f.conversation_id, a.heard_at from alert_rules r \
              join features f on f.organization_id = r.organization_id and not f.settled \
                  and f.created_at <= $1 - r.live_after_ms \
                  and (r.updated_at >= $2 or f.created_at > $2 - r.live_after_ms) \
+             join analyses a on a.organization_id = f.organization_id and a.conversation_id = f.conversation_id \
+                 and a.heard_at >= r.watches_from \
              where r.live_after_ms is not null and r.enabled and (r.muted_until is null or r.muted_until <= $1)";
         let since = since.saturating_add_millis(-OVERLAP_MS);
         let mut connection = self.readers.acquire().await?;
@@ -34,7 +32,8 @@ impl<E: Engine> SqlStore<E> {
         let rows = E::query(&mut connection, sql, &values, None).await?;
         let key = |row| {
             let mut columns = Columns::<E>::of(row);
-            Ok((organization_of(&columns.text()?)?, ConversationId(columns.id()?)))
+            let organization_id = organization_of(&columns.text()?)?;
+            Ok(Crossing { organization_id, conversation_id: ConversationId(columns.id()?), heard_at: time_of(columns.int()?) })
         };
         rows.iter().map(key).collect()
     }

@@ -105,6 +105,17 @@ pub struct Look {
 /// A rule, and where it stands when it is one over a window.
 pub type Shown = (Rule, Option<Standing>);
 
+/// A conversation that time brought to where a rule begins to look.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Crossing {
+    /// Whose it is.
+    pub organization_id: OrganizationId,
+    /// Which one.
+    pub conversation_id: ConversationId,
+    /// When the last of what was heard of it was received.
+    pub heard_at: Timestamp,
+}
+
 /// Keeps rules and alerts.
 #[async_trait]
 pub trait AlertStore: Send + Sync + 'static {
@@ -115,6 +126,9 @@ pub trait AlertStore: Send + Sync + 'static {
 
     /// Returns all rules of an organization, with that number.
     async fn rules(&self, organization: &OrganizationId) -> Result<(i64, Vec<Rule>), StoreError>;
+
+    /// Returns since when conversations are watched here: the `now` of whoever asked first.
+    async fn beginning(&self, now: Timestamp) -> Result<Timestamp, StoreError>;
 
     /// Gives an organization its first rules; once, whoever tries.
     async fn begin(&self, organization: &OrganizationId, first: &[Rule]) -> Result<(), StoreError>;
@@ -149,8 +163,9 @@ pub trait AlertStore: Send + Sync + 'static {
     async fn raise(&self, alerts: &[Alert]) -> Result<Vec<Uuid>, StoreError>;
 
     /// Returns the conversations that run, and that time alone has brought, after `since` and by `now`, to where a rule begins to
-    /// look. All of them for rules that were changed after `since`.
-    async fn crossing(&self, since: Timestamp, now: Timestamp) -> Result<Vec<(OrganizationId, ConversationId)>, StoreError>;
+    /// look. All of them for rules that were changed after `since`, and none of which nothing was heard since a rule watches. With each,
+    /// when the last of what was heard of it was received.
+    async fn crossing(&self, since: Timestamp, now: Timestamp) -> Result<Vec<Crossing>, StoreError>;
 
     /// Returns the rows of conversations.
     async fn rows(&self, organization: &OrganizationId, conversations: &[ConversationId]) -> Result<Vec<Features>, StoreError>;

@@ -4,20 +4,21 @@ use colloquy_proto::analytics::v1 as pb;
 use colloquy_service::FieldErrors;
 use colloquy_storage::StoreError;
 use colloquy_storage::engine::{Columns, Engine, Value};
-use colloquy_types::OrganizationId;
+use colloquy_types::{OrganizationId, Timestamp};
 use prost::Message;
 use uuid::Uuid;
 
 use super::sql::{SqlStore, corrupt, key, opt_time, organization_of, places, time_of};
-use super::states::{begin_state, change_state, read_standing};
+use super::states::{begin_state, change_state, end_state, read_standing};
 use super::{Place, Rule, Shown};
 use crate::alert::convert::{self, Identity};
 use crate::alert::rule::Builtin;
 
 const COLUMNS: &str = "organization_id, rule_id, definition, scope, enabled, live_after_ms, renotify_after_ms, muted_until, builtin, \
-     created_at, updated_at, revision";
+     created_at, updated_at, revision, watches_from";
 /// What is read of a rule: the definition says the rest.
-const READ: &str = "r.organization_id, r.rule_id, r.definition, r.builtin, r.created_at, r.updated_at, r.revision";
+const READ: &str = "r.organization_id, r.rule_id, r.definition, r.builtin, r.created_at, r.updated_at, r.revision, \
+     r.watches_from";
 /// Where it stands.
 const STANDING: &str = "s.state, s.since, s.last_value";
 
@@ -27,7 +28,8 @@ fn read<E: Engine>(columns: &mut Columns<'_, E>) -> Result<Rule, StoreError> {
     let definition = columns.bytes()?;
     let builtin = columns.opt_text()?.and_then(|name| Builtin::named(&name));
     let (created_at, updated_at) = (time_of(columns.int()?), time_of(columns.int()?));
-    let identity = Identity { organization_id, rule_id, builtin, created_at, updated_at, revision: columns.int()? };
+    let (revision, watches_from) = (columns.int()?, time_of(columns.int()?));
+    let identity = Identity { organization_id, rule_id, builtin, watches_from, created_at, updated_at, revision };
     let definition = pb::AlertRule::decode(definition.as_slice()).map_err(|_| corrupt("a rule"))?;
     let mut errors = FieldErrors::new();
     convert::rule(definition, identity, "rule", &mut errors).ok_or_else(|| corrupt("a rule that this release does not know"))
@@ -62,11 +64,12 @@ fn values<'a>(rule: &'a Rule, definition: &'a [u8]) -> Vec<Value<'a>> {
         Value::Int(rule.created_at.as_millis()),
         Value::Int(rule.updated_at.as_millis()),
         Value::Int(rule.revision),
+        Value::Int(rule.watches_from.as_millis()),
     ]
 }
 
 async fn insert<E: Engine>(connection: &mut E::Connection, rule: &Rule) -> Result<(), StoreError> {
-    let sql = format!("insert into alert_rules ({COLUMNS}) values ({})", places(12));
+    let sql = format!("insert into alert_rules ({COLUMNS}) values ({})", places(13));
     let definition = convert::definition(rule).encode_to_vec();
     E::execute(connection, &sql, &values(rule, &definition), None).await?;
     if rule.metric.is_some() {
@@ -101,6 +104,16 @@ impl<E: Engine> SqlStore<E> {
         tx.commit().await?;
         let rules = rows.iter().filter_map(|row| readable(read::<E>(&mut Columns::of(row))));
         Ok((version, rules.collect::<Result<_, _>>()?))
+    }
+
+    pub(super) async fn read_or_begin(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
+        let mut tx = E::begin(&self.writer).await?;
+        let sql = "insert into alert_beginning (id, began_at) values (1, $1) on conflict do nothing";
+        E::execute(&mut tx, sql, &[Value::Int(now.as_millis())], None).await?;
+        let rows = E::query(&mut tx, "select began_at from alert_beginning where id = 1", &[], None).await?;
+        tx.commit().await?;
+        let began_at = rows.first().map(|row| Columns::<E>::of(row).int()).transpose()?;
+        Ok(began_at.map_or(now, time_of))
     }
 
     pub(super) async fn insert_first_rules(&self, organization: &OrganizationId, first: &[Rule]) -> Result<(), StoreError> {
@@ -176,8 +189,14 @@ impl<E: Engine> SqlStore<E> {
         if E::execute(&mut tx, &sql, &values(rule, &definition), None).await? == 0 {
             return Ok(false);
         }
-        if rule.metric.is_some() && (before.enabled != rule.enabled || !before.watches_as(rule)) {
-            change_state::<E>(&mut tx, rule).await?;
+        match (&before.metric, &rule.metric) {
+            (None, None) => {}
+            (None, Some(_)) => begin_state::<E>(&mut tx, rule).await?,
+            (Some(_), None) => end_state::<E>(&mut tx, &rule.organization_id, rule.rule_id).await?,
+            (Some(_), Some(_)) if before.enabled != rule.enabled || !before.watches_as(rule) => {
+                change_state::<E>(&mut tx, rule).await?;
+            }
+            (Some(_), Some(_)) => {}
         }
         tx.commit().await?;
         Ok(true)
@@ -191,7 +210,7 @@ impl<E: Engine> SqlStore<E> {
         if E::execute(&mut tx, sql, &key, None).await? == 0 {
             return Ok(false);
         }
-        E::execute(&mut tx, "delete from alert_states where organization_id = $1 and rule_id = $2", &key, None).await?;
+        end_state::<E>(&mut tx, organization, id).await?;
         tx.commit().await?;
         Ok(true)
     }

@@ -8,7 +8,7 @@ use colloquy_types::{ConversationId, EventId, OrganizationId, Timestamp};
 use sqlx::Pool;
 use uuid::Uuid;
 
-use super::{Alert, AlertStore, Due, Handling, Look, Place, Rule, Shown, Wanted};
+use super::{Alert, AlertStore, Crossing, Due, Handling, Look, Place, Rule, Shown, Wanted};
 use crate::features::Features;
 
 /// The store in a database.
@@ -56,6 +56,10 @@ impl<E: Engine> AlertStore for SqlStore<E> {
         self.read_rules(organization).await
     }
 
+    async fn beginning(&self, now: Timestamp) -> Result<Timestamp, StoreError> {
+        self.read_or_begin(now).await
+    }
+
     async fn begin(&self, organization: &OrganizationId, first: &[Rule]) -> Result<(), StoreError> {
         self.insert_first_rules(organization, first).await
     }
@@ -93,7 +97,7 @@ impl<E: Engine> AlertStore for SqlStore<E> {
         self.insert_alerts(alerts).await
     }
 
-    async fn crossing(&self, since: Timestamp, now: Timestamp) -> Result<Vec<(OrganizationId, ConversationId)>, StoreError> {
+    async fn crossing(&self, since: Timestamp, now: Timestamp) -> Result<Vec<Crossing>, StoreError> {
         self.read_crossing(since, now).await
     }
 

@@ -2,7 +2,8 @@
 
 use colloquy_storage::StoreError;
 use colloquy_storage::engine::{Columns, Engine, Value};
-use colloquy_types::Timestamp;
+use colloquy_types::{OrganizationId, Timestamp};
+use uuid::Uuid;
 
 use super::alerts::{insert_alert, resolve};
 use super::sql::{SqlStore, corrupt, key, opt_time, organization_of, time_of};
@@ -49,6 +50,17 @@ pub(super) async fn begin_state<E: Engine>(connection: &mut E::Connection, rule:
         opt_time(next),
     ];
     E::execute(connection, sql, &values, None).await?;
+    Ok(())
+}
+
+/// Ceases to keep where a rule stands.
+pub(super) async fn end_state<E: Engine>(
+    connection: &mut E::Connection,
+    organization: &OrganizationId,
+    id: Uuid,
+) -> Result<(), StoreError> {
+    let sql = "delete from alert_states where organization_id = $1 and rule_id = $2";
+    E::execute(connection, sql, &key(organization, id), None).await?;
     Ok(())
 }
 

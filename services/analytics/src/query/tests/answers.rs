@@ -387,6 +387,37 @@ pub(super) async fn buckets_without_conversations_are_there(fixture: &Fixture) {
     assert_eq!((none.rows.len(), number(&none.rows[0], "count")), (1, Some(0.0)));
 }
 
+pub(super) async fn a_histogram_of_nothing_is_nothing(fixture: &Fixture) {
+    let rated = Made { agent: Some("rated"), rating: Some(4.0), ..Made::at(1, "2026-03-27T10:00:00Z") };
+    fixture.write(&[rated, Made::at(2, "2026-03-27T10:00:00Z")]).await;
+    let (from, to) = ("2026-03-27T00:00:00Z", "2026-03-29T00:00:00Z");
+    let request = question(vec![measure("caller_rating", "histogram", "h")], &["agent_id"], "day", "UTC", from, to);
+    for row in fixture.ask(&request).await.rows {
+        let is_rated = row.dimensions["agent_id"] == "rated" && row.bucket.starts_with("2026-03-27");
+        assert_eq!(row.values.get("h").map(|value| value.histogram.len()), is_rated.then_some(1), "{row:?}");
+    }
+}
+
+pub(super) async fn nothing_is_known_of_how_many_there_will_be_at_once(fixture: &Fixture) {
+    let measures = vec![measure("", "concurrency_peak", "peak"), measure("", "concurrency_avg", "average")];
+    let rows = fixture.ask(&question(measures, &[], "day", "UTC", "2026-05-31T00:00:00Z", "2026-06-02T00:00:00Z")).await.rows;
+    let found: Vec<_> = rows.iter().map(|row| (number(row, "peak"), number(row, "average"))).collect();
+    assert_eq!(found, [(Some(0.0), Some(0.0)), (Some(0.0), None)]);
+}
+
+pub(super) async fn how_many_at_once_by_the_hour_in_which_they_began(fixture: &Fixture) {
+    // Half past eleven at night, before the clocks change; a day long.
+    let long = Made { duration: Some(24 * 3_600_000), ..Made::at(1, "2026-03-28T22:30:00Z") };
+    fixture.write(&[long]).await;
+    // The changes of the clocks of ten thousand years are more than a statement can take.
+    for (from, to) in [("2026-03-29T12:00:00Z", "2026-03-29T13:00:00Z"), ("0001-01-02T00:00:00Z", "9999-01-01T00:00:00Z")] {
+        let measures = vec![measure("", "concurrency_peak", "peak")];
+        let rows = fixture.ask(&question(measures, &["hour_of_day"], "", "Europe/Berlin", from, to)).await.rows;
+        let found: Vec<_> = rows.iter().map(|row| (row.dimensions["hour_of_day"].as_str(), number(row, "peak"))).collect();
+        assert_eq!(found, [("23", Some(1.0))]);
+    }
+}
+
 pub(super) async fn rows_come_in_the_order_that_was_asked_for(fixture: &Fixture) {
     let made = made_up(200, FROM, TO, 6);
     fixture.write(&made).await;

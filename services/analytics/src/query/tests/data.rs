@@ -1,12 +1,17 @@
 //! Conversations made up, and how they get into a database.
 
+use std::collections::BTreeMap;
+
 use colloquy_storage::Database;
-use colloquy_storage::engine::{Engine, Rows};
+use colloquy_storage::engine::{Engine, Rows, Value};
+use colloquy_types::ConversationId;
 use sqlx::Pool;
 use uuid::Uuid;
 
 use super::{Fixture, time};
+use crate::analysis::Analysis;
 use crate::query::time::HOUR;
+use crate::store::packed::pack;
 
 /// A conversation as far as the tests need one.
 #[derive(Clone, Debug)]
@@ -115,6 +120,15 @@ impl Fixture {
         }
     }
 
+    /// Keeps the analysis of a conversation.
+    pub(super) async fn keep(&self, conversation: ConversationId, analysis: &Analysis) {
+        let packed = pack(analysis, &BTreeMap::new()).unwrap();
+        match &self.database {
+            Database::Sqlite(sqlite) => keep(sqlite.writer(), conversation, &packed).await,
+            Database::Postgres(pool) => keep(pool, conversation, &packed).await,
+        }
+    }
+
     /// Removes conversations, likewise.
     pub(super) async fn remove(&self, made: &[Made]) {
         match &self.database {
@@ -170,6 +184,12 @@ async fn write<E: Engine>(pool: &Pool<E>, made: &[Made]) {
     E::execute(&mut transaction, sql, &[], Some(&rows)).await.unwrap();
     note::<E>(&mut transaction, made).await;
     transaction.commit().await.unwrap();
+}
+
+async fn keep<E: Engine>(pool: &Pool<E>, conversation: ConversationId, packed: &[u8]) {
+    let mut connection = pool.acquire().await.unwrap();
+    let sql = "insert into analyses (organization_id, conversation_id, analysis) values ('acme', $1, $2)";
+    E::execute(&mut connection, sql, &[Value::Id(conversation.0), Value::Bytes(packed)], None).await.unwrap();
 }
 
 async fn remove<E: Engine>(pool: &Pool<E>, made: &[Made]) {

@@ -70,6 +70,25 @@ pub(super) async fn everything_that_is_wrong_is_named_at_once(fixture: &Fixture)
     assert_eq!(fixture.refused(&beyond).await.fields[0].field, "time.from");
 }
 
+pub(super) async fn values_of_one_row_have_names_of_their_own(fixture: &Fixture) {
+    let bad = async |measures: Vec<pb::Measure>, formula: &str, dimensions: &[&str]| {
+        let formula = pb::Formula { alias: formula.to_owned(), expression: "1".to_owned() };
+        let formulas = if formula.alias.is_empty() { Vec::new() } else { vec![formula] };
+        let request = pb::QueryAnalyticsRequest { formulas, ..question(measures, dimensions, "", "", FROM, TO) };
+        fixture.refused(&request).await.fields.into_iter().map(|bad| bad.field).collect::<Vec<_>>()
+    };
+    let rate = |alias| measure("success", "rate", alias);
+    for name in ["bucket", "conversations_url"] {
+        assert_eq!(bad(vec![measure("", "count", name)], "", &[]).await, ["measures[0].alias"]);
+        assert_eq!(bad(vec![rate("r")], name, &[]).await, ["formulas[0].alias"]);
+    }
+    assert_eq!(bad(vec![measure("", "count", "r_numerator"), rate("r")], "", &[]).await, ["measures[1].alias"]);
+    assert_eq!(bad(vec![rate("r")], "r_denominator", &[]).await, ["measures[0].alias"]);
+    assert_eq!(bad(vec![rate("custom.r")], "", &["custom.r_numerator"]).await, ["measures[0].alias"]);
+    let count = question(vec![measure("", "count", "r"), measure("", "count", "r_numerator")], &[], "", "", FROM, TO);
+    assert_eq!(fixture.ask(&count).await.rows.len(), 1);
+}
+
 pub(super) async fn a_million_buckets_are_refused_with_advice(fixture: &Fixture) {
     let count = || vec![measure("", "count", "n")];
     let request = question(count(), &[], "minute", "UTC", "2024-01-01T00:00:00Z", "2026-01-01T00:00:00Z");

@@ -73,11 +73,15 @@ suite!(
     answers::how_many_at_once_agrees_with_counting_by_hand,
     answers::amounts_of_several_currencies_have_no_sum,
     answers::buckets_without_conversations_are_there,
+    answers::a_histogram_of_nothing_is_nothing,
+    answers::nothing_is_known_of_how_many_there_will_be_at_once,
+    answers::how_many_at_once_by_the_hour_in_which_they_began,
     answers::rows_come_in_the_order_that_was_asked_for,
     answers::formulas_are_computed_in_every_row,
     answers::a_row_says_how_its_conversations_are_listed,
     answers::another_organization_sees_nothing,
     mistakes::everything_that_is_wrong_is_named_at_once,
+    mistakes::values_of_one_row_have_names_of_their_own,
     mistakes::a_million_buckets_are_refused_with_advice,
     mistakes::a_dimension_with_too_many_values_needs_an_order_and_a_limit,
     mistakes::names_that_are_statements_are_only_names,
@@ -88,6 +92,7 @@ suite!(
     sets::periods_are_compared_with_how_likely_the_difference_is_chance,
     sets::agents_are_listed_with_what_they_come_to,
     sets::the_most_frequent_ways_and_failures_are_found,
+    sets::a_failure_names_the_turn_that_shows_it,
     sets::rules_get_a_measure_and_its_conversations,
 );
 

@@ -2,12 +2,13 @@
 
 use colloquy_filter::{Expression, View, parse};
 use colloquy_proto::analytics::v1 as pb;
-use colloquy_types::ConversationId;
+use colloquy_types::{ConversationId, TurnId};
 use tonic::Code;
 
 use super::data::{Made, Random};
 use super::{Fixture, filter, measure, pb_time, time};
 use crate::query::{Measure, Measured};
+use crate::testing;
 use colloquy_service::Describe as _;
 
 const FROM: &str = "2026-03-01T00:00:00Z";
@@ -127,6 +128,22 @@ pub(super) async fn the_most_frequent_ways_and_failures_are_found(fixture: &Fixt
     let wrong = pb::FindPatternsRequest { filter: filter("no such"), from: pb_time(TO), to: pb_time(FROM), limit: -1 };
     let problem = fixture.queries.patterns(&fixture.organization, &wrong).await.unwrap_err().describe();
     assert_eq!(problem.fields.len(), 3, "{:?}", problem.fields);
+}
+
+pub(super) async fn a_failure_names_the_turn_that_shows_it(fixture: &Fixture) {
+    let texts = ["Hello, I have a question.", "Yes?", "This is terrible, I am really angry!", "I am sorry.", "Good bye then."];
+    let call =
+        |number| Made { resolution: "unresolved", sentiment: Some("negative"), ..Made::at(number, "2026-03-10T10:00:00Z") };
+    // Of the second nothing is kept but its row.
+    fixture.write(&[call(1), call(2)]).await;
+    let (features, analysis) = testing::made(1, &texts);
+    fixture.keep(features.conversation_id, &analysis).await;
+    let request = pb::FindPatternsRequest { filter: None, from: pb_time(FROM), to: pb_time(TO), limit: 0 };
+    let found = fixture.queries.patterns(&fixture.organization, &request).await.unwrap().failure_points;
+    let [point] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((point.kind.as_str(), point.count, point.mean_position), ("negative_turn", 2, Some(0.5)));
+    let turns: Vec<&str> = point.examples.iter().map(|example| example.turn_id.as_str()).collect();
+    assert_eq!(turns, ["", &TurnId::derive(features.conversation_id, "2").to_string()]);
 }
 
 pub(super) async fn rules_get_a_measure_and_its_conversations(fixture: &Fixture) {
