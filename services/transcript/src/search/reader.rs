@@ -54,7 +54,10 @@ impl colloquy_log_client::Reader for Reader {
         Ok(())
     }
 
+    /// One note a record, whichever reader fails at it: the transcripts' reader comes first, and what it fails at has nothing to index, so
+    /// that its reason is the one to keep.
     async fn set_aside(&self, record: &Record, reason: &str) -> Result<(), StoreError> {
+        let reason = &format!("it cannot be indexed for search: {reason}");
         self.transcripts.set_aside(&aside(record, reason, self.clock.now())).await
     }
 }

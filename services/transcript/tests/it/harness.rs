@@ -61,12 +61,23 @@ impl Harness {
         Position::end_of(self.sequence.load(Ordering::SeqCst) + 1)
     }
 
-    /// Applies `records` as the reader does.
+    /// Applies `records` as both readers do.
     pub(crate) async fn apply(&self, records: &[Record]) {
-        let through = Position::end_of(self.sequence.fetch_add(1, Ordering::SeqCst) + 1);
-        self.store.apply(&kept::rows(records), through).await.unwrap();
+        let through = self.keep(records).await;
         self.index.index(&search::reader::touched(records), through).await.unwrap();
         self.progress.advance_to(through);
+    }
+
+    /// Applies `records` as the reader of transcripts does, of which nothing is to be searched for.
+    pub(crate) async fn apply_unsearched(&self, records: &[Record]) {
+        let through = self.keep(records).await;
+        self.progress.advance_to(through);
+    }
+
+    async fn keep(&self, records: &[Record]) -> Position {
+        let through = Position::end_of(self.sequence.fetch_add(1, Ordering::SeqCst) + 1);
+        self.store.apply(&kept::rows(records), through).await.unwrap();
+        through
     }
 
     /// Returns a client with a key of `organization_id` that has `scopes`.
