@@ -242,13 +242,16 @@ fn rest_name(field: String) -> String {
         "order_by" => "sort",
         "tags" if inner.len() < field.len() => "tag",
         "statuses" => "status",
+        "query" => "q",
+        "metric.field" | "metric.op" => inner,
         "created_from" => "started_after",
         "created_before" => "started_before",
         "duration_min_ms" => "duration_min_seconds",
         "duration_max_ms" => "duration_max_seconds",
         "metadata_patch_json" => "metadata",
         "conversation_id" | "source_id" | "quarantine_id" | "endpoint_id" if !field.starts_with("filter.") => "id",
-        other => return other.replace("data_json", "data"),
+        // The parts of a rule over a window stand beside it over REST.
+        other => return other.strip_prefix("metric.").unwrap_or(other).replace("data_json", "data"),
     };
     renamed.to_owned()
 }
@@ -266,6 +269,10 @@ mod tests {
             ("tags", "tags"),
             ("source.verification.secret", "verification.secret"),
             ("conversation_id", "id"),
+            ("query", "q"),
+            ("rule.metric.window", "window"),
+            ("rule.metric.field", "metric.field"),
+            ("rule.conditions[0].op", "conditions[0].op"),
             ("events[3].data_json.role", "events[3].data.role"),
         ];
         for (grpc, rest) in names {

@@ -274,6 +274,9 @@ fn read_rule(mut object: Object<'_>, errors: &mut FieldErrors) -> (pb::AlertRule
             errors.add(object.path_of(name), "is required");
         }
     }
+    if object.raw("metric").value().is_some() && !object.raw("threshold").is_given() {
+        errors.add(object.path_of("threshold"), "is required: with it the value is compared");
+    }
     let is_silent = object.raw("enabled").value().is_none();
     let (mut rule, paths) = read_parts(object, errors);
     rule.enabled |= is_silent;
@@ -310,11 +313,16 @@ fn read_parts(mut object: Object<'_>, errors: &mut FieldErrors) -> (pb::AlertRul
 }
 
 fn read_metric(object: &mut Object<'_>, paths: &mut Vec<String>, errors: &mut FieldErrors) -> Option<pb::AlertMetric> {
-    let mut is_given = false;
+    // A rule on conversations is shown with `null` for each of them, and may be sent back so.
+    let is_without = OF_METRIC.iter().all(|name| object.raw(name).value().is_none());
+    let is_shown_without = is_without && OF_METRIC.iter().all(|name| object.raw(name).is_given());
     for name in OF_METRIC {
         if object.raw(name).is_given() {
-            is_given = true;
             match name {
+                // Nothing cannot be told from 0 behind here.
+                "threshold" if object.raw(name).value().is_none() && !is_shown_without => {
+                    errors.add(object.path_of(name), "cannot be taken away");
+                }
                 "metric" => paths.extend(["metric.field".to_owned(), "metric.op".to_owned()]),
                 name => paths.push(format!("metric.{name}")),
             }
@@ -338,7 +346,7 @@ fn read_metric(object: &mut Object<'_>, paths: &mut Vec<String>, errors: &mut Fi
         no_data: object.text("no_data", errors).value().unwrap_or_default(),
         recovery_margin: object.read("recovery_margin", "a number from 0 to 1", errors).value(),
     };
-    is_given.then_some(metric)
+    (!is_without).then_some(metric)
 }
 
 fn read_condition(mut object: Object<'_>, errors: &mut FieldErrors) -> pb::AlertCondition {
@@ -414,6 +422,23 @@ mod tests {
         let metric = rule.metric.unwrap();
         assert_eq!((metric.window.unwrap().seconds, metric.op.as_str(), metric.min_count), (900, "p95", 10));
         assert!(!rule.enabled && paths.contains(&"metric.window".to_owned()));
+    }
+
+    #[test]
+    fn a_rule_over_a_window_compares_with_something() {
+        let without = r#"{"name": "n", "severity": "critical", "scope": "metric", "metric": {"op": "count"}, "window": "15m"}"#;
+        assert!(read(without).unwrap_err().contains("threshold"));
+        let mut errors = FieldErrors::new();
+        read_parts(Object::from_body(br#"{"threshold": null}"#).unwrap(), &mut errors);
+        assert!(finish(errors).is_err());
+    }
+
+    #[test]
+    fn a_rule_on_conversations_may_be_sent_as_it_is_shown() {
+        let shown = r#"{"name": "n", "severity": "info", "scope": "conversation", "conditions": [{"field": "error_count", "op": "gt",
+            "value": 1}], "metric": null, "window": null, "comparison": null, "threshold": null, "direction": null,
+            "warning_threshold": null, "min_count": null, "no_data": null, "recovery_margin": null}"#;
+        assert_eq!(read(shown).unwrap().0.metric, None);
     }
 
     #[test]

@@ -124,7 +124,7 @@ pub(crate) struct SentimentCourse {
     overall: Option<f64>,
     /// By quarters of the person's turns.
     quarters: [Option<f64>; 4],
-    /// The last quarter less the first.
+    /// The last quarter less the first, from -10 to 10.
     shift: Option<f64>,
 }
 
