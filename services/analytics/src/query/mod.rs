@@ -1,9 +1,9 @@
 //! Answers questions over many conversations.
 //!
-//! A question is read and found good ([`request`]), divided into sets of conversations ([`slots`]), and each set is answered from
-//! where that is quickest ([`plan`]): totals of hours, hours in columns ([`segment`]), or the rows of `features` themselves. What is
-//! found adds up in one table ([`table`]), whichever way it came, is laid out in rows ([`rows`]), and each row says how its
-//! conversations are listed ([`link`]).
+//! A question is read and found good (`request`), divided into sets of conversations (`slots`), and each set is answered from
+//! where that is quickest (`plan`): totals of hours, hours in columns (`segment`), or the rows of `features` themselves. What is
+//! found adds up in one table (`table`), whichever way it came, is laid out in rows (`rows`), and each row says how its
+//! conversations are listed (`link`).
 //!
 //! What a figure means is said in one place, [`schema`].
 

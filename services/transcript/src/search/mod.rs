@@ -2,7 +2,7 @@
 //!
 //! Both engines are given the same tokens ([`tokens`]), and queries are written from tokens as well ([`query`]), so that they find the
 //! same. An index of turns ([`store`]) is kept by a reader of its own ([`reader`]) from the folded transcripts ([`entry`]); it holds no text:
-//! what a hit shows ([`snippet`]) is read where transcripts are.
+//! what a hit shows ([`mod@snippet`]) is read where transcripts are.
 
 pub mod convert;
 pub mod entry;
