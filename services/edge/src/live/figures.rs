@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use colloquy_proto::analytics::v1 as analytics;
 use colloquy_proto::conversation::v1 as conversation;
 use colloquy_proto::transcript::v1 as transcript;
 use colloquy_types::{ConversationId, OrganizationId, Position};
@@ -17,11 +18,14 @@ use super::Live;
 use super::frame::Frame;
 use super::hub::Due;
 use super::kinds::METRICS;
+use crate::clients::Calling;
 use crate::shape::metrics::Metrics;
 
 /// How often they are sent of a conversation somebody listens to, and of one among those of an organization.
 const EVERY: Duration = Duration::from_millis(500);
 const EVERY_OF_ORGANIZATION: Duration = Duration::from_secs(2);
+/// Without what analysers say by then, figures go out.
+const MOOD_WITHIN: Duration = Duration::from_secs(1);
 /// How often it is looked whose figures are due.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// How many are read at once.
@@ -133,12 +137,23 @@ async fn frame(live: &Live, due: &Due) -> Option<Frame> {
     let figures = transcript::GetFiguresRequest { conversation_id: conversation_id.clone(), min_position: Some(position) };
     let record = conversation::GetConversationRequest { conversation_id, min_position: position, ..Default::default() };
     let (mut transcripts, mut conversations) = (live.transcripts.clone(), live.conversations.clone());
-    let (figures, record) =
-        tokio::join!(transcripts.get_figures(calling.call(figures)), conversations.get_conversation(calling.call(record)));
+    let (figures, record, mood) = tokio::join!(
+        transcripts.get_figures(calling.call(figures)),
+        conversations.get_conversation(calling.call(record)),
+        mood_so_far(live, &calling, due.conversation_id),
+    );
     let figures = figures_so_far(figures).ok()?;
     let record = record.ok()?.into_inner().conversation?;
     let now = live.clock.now();
-    Frame::new(METRICS, None, Some(due.conversation_id), now, Metrics::of(&record, figures, now))
+    Frame::new(METRICS, None, Some(due.conversation_id), now, Metrics::of(&record, figures, mood, now))
+}
+
+/// Returns what our own analysers say so far, when they have said anything and the key may know it. They come about a second behind what
+/// happens, and nobody waits for them.
+pub(super) async fn mood_so_far(live: &Live, calling: &Calling, id: ConversationId) -> Option<conversation::Analytics> {
+    let request = analytics::GetConversationAnalyticsRequest { conversation_id: id.to_string(), min_position: 0 };
+    let answer = live.analytics.clone().get_conversation_analytics(calling.long_call(request, MOOD_WITHIN)).await.ok()?;
+    answer.into_inner().analytics?.judgement
 }
 
 /// Returns the figures there are. In what the transcript's service does not know nothing was said yet.

@@ -52,6 +52,7 @@ mod words;
 use std::sync::Arc;
 use std::time::Duration;
 
+use colloquy_proto::analytics::v1::analytics_service_client::AnalyticsServiceClient;
 use colloquy_proto::conversation::v1::conversation_service_client::ConversationServiceClient;
 use colloquy_proto::log::v1::event_log_service_client::EventLogServiceClient;
 use colloquy_proto::transcript::v1::transcript_service_client::TranscriptServiceClient;
@@ -96,6 +97,7 @@ pub(crate) struct Live {
     log: EventLogServiceClient<Transport>,
     conversations: ConversationServiceClient<Transport>,
     transcripts: TranscriptServiceClient<Transport>,
+    analytics: AnalyticsServiceClient<Transport>,
     authenticator: Authenticator,
     clock: Arc<dyn Clock>,
     hub: Hub,
@@ -117,6 +119,7 @@ impl Live {
             log: EventLogServiceClient::new(log).max_decoding_message_size(MAX_MESSAGE_BYTES),
             conversations: clients.conversations.clone(),
             transcripts: clients.transcripts.clone(),
+            analytics: clients.analytics.clone(),
             authenticator: Authenticator::new(access, service_token),
             clock,
             hub: Hub::default(),

@@ -11,7 +11,7 @@ use serde::Serialize;
 use tonic::{Code, Status};
 
 use super::Live;
-use super::figures::figures_so_far;
+use super::figures::{figures_so_far, mood_so_far};
 use super::frame::Frame;
 use super::session::Listener;
 use crate::problem::Refusal;
@@ -65,7 +65,7 @@ async fn of_conversation(live: &Live, listener: &Listener, id: ConversationId, p
     let figures = transcript::GetFiguresRequest { conversation_id, min_position: Some(min_position) };
     let (mut conversations, mut transcripts, mut figures_of) =
         (live.conversations.clone(), live.transcripts.clone(), live.transcripts.clone());
-    let (record, turns, figures) = tokio::join!(
+    let (record, turns, figures, mood) = tokio::join!(
         conversations.get_conversation(calling.call(record)),
         async {
             if !listener.with_words {
@@ -79,11 +79,12 @@ async fn of_conversation(live: &Live, listener: &Listener, id: ConversationId, p
             }
         },
         figures_of.get_figures(calling.call(figures)),
+        mood_so_far(live, &calling, id),
     );
     let record = record?.into_inner().conversation.ok_or_else(Refusal::internal)?;
     let now = live.clock.now();
     let data = OfConversation {
-        metrics: Metrics::of(&record, figures_so_far(figures)?, now),
+        metrics: Metrics::of(&record, figures_so_far(figures)?, mood, now),
         turns: turns?.map(|turns| turns.into_iter().map(Turn::from).collect()),
         conversation: record.into(),
     };

@@ -74,15 +74,25 @@ pub(crate) struct Interruption {
 }
 
 impl Metrics {
-    /// Returns the figures of a conversation as they are `now`.
-    pub(crate) fn of(record: &conversation::Conversation, figures: pb::GetFiguresResponse, now: Timestamp) -> Self {
+    /// Returns the figures of a conversation as they are `now`. What the record does not say of mood and topics, analysers may have said
+    /// so far.
+    pub(crate) fn of(
+        record: &conversation::Conversation,
+        figures: pb::GetFiguresResponse,
+        so_far: Option<conversation::Analytics>,
+        now: Timestamp,
+    ) -> Self {
         let talk = figures.talk.unwrap_or_default();
         let silence = figures.silence.unwrap_or_default();
         let interruption = |figures: Option<pb::InterruptionFigures>| {
             let figures = figures.unwrap_or_default();
             Interruption { count: figures.count, overlap_ms: figures.overlap_ms }
         };
-        let analytics = record.analytics.clone().unwrap_or_default();
+        let (known, so_far) = (record.analytics.clone().unwrap_or_default(), so_far.unwrap_or_default());
+        let (sentiment, sentiment_score) = match known.sentiment {
+            Some(sentiment) => (Some(sentiment), known.sentiment_score),
+            None => (so_far.sentiment, so_far.sentiment_score),
+        };
         Self {
             duration_seconds: seconds(record.duration_ms.or_else(|| running_ms(record, now)).or(figures.duration_ms)),
             turn_count: figures.turn_count,
@@ -98,9 +108,9 @@ impl Metrics {
                 by_user: interruption(figures.interruptions_by_user),
                 by_agent: interruption(figures.interruptions_by_agent),
             },
-            sentiment: analytics.sentiment,
-            sentiment_score: analytics.sentiment_score,
-            topics: analytics.topics,
+            sentiment,
+            sentiment_score,
+            topics: if known.topics.is_empty() { so_far.topics } else { known.topics },
         }
     }
 }

@@ -3,6 +3,7 @@
 use colloquy_proto::analytics::v1 as pb;
 use colloquy_proto::analytics::v1::alert_service_server::AlertService;
 use colloquy_proto::analytics::v1::analytics_service_server::AnalyticsService;
+use colloquy_proto::conversation::v1::Analytics as Judged;
 use http::Method;
 use serde_json::{Value, json};
 use tonic::{Request, Response, Status};
@@ -31,6 +32,11 @@ impl AnalyticsService for Analytics {
         let analytics = pb::ConversationAnalytics {
             conversation_id: KNOWN.to_owned(),
             duration_ms: Some(61_500),
+            judgement: Some(Judged {
+                sentiment: Some("negative".to_owned()),
+                topics: vec!["billing".to_owned()],
+                ..Default::default()
+            }),
             talk: Some(pb::Talk { agent_ms: 10, user_ms: 30, ratio: Some(0.25), ..Default::default() }),
             evidence: [("talk".to_owned(), evidence)].into(),
             custom: [("booked".to_owned(), custom), ("budget".to_owned(), unknown)].into(),

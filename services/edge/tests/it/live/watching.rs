@@ -94,6 +94,7 @@ async fn figures_follow_what_happens_but_not_too_often() {
         {
             assert!(figures["data"].get(key).is_some(), "{key} in {figures}");
         }
+        assert_eq!((&figures["data"]["sentiment"], &figures["data"]["topics"][0]), (&"negative".into(), &"billing".into()));
     }
     let reads = stage.fake.calls().iter().filter(|call| call.method == "GetFigures").count();
     assert!(reads <= 2 + 3, "two snapshots, and figures twice a second: {reads}");
