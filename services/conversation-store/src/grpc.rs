@@ -228,7 +228,7 @@ impl ConversationService for Handler {
         if events.is_empty() {
             return Err(Error::ConversationNotFound(id).into());
         }
-        let events = convert::history_to_pb(events, caller.has(Scope::TranscriptsRead));
+        let events = convert::history_to_pb(events, caller.has(Scope::TranscriptsRead), !matches!(caller, Caller::Service));
         Ok(Response::new(pb::ListConversationEventsResponse { events }))
     }
 

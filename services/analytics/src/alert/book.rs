@@ -2,12 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use colloquy_storage::StoreError;
 use colloquy_types::{Clock, OrganizationId};
 use moka::future::Cache;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::defaults;
@@ -15,8 +13,6 @@ use super::evaluate::Compiled;
 use super::rule::Rule;
 use super::store::AlertStore;
 
-/// For how long rules are believed to be as they were. Until then a change on another replica may not be noticed.
-const BELIEVED: Duration = Duration::from_secs(1);
 /// How many organizations' rules are at hand.
 const ORGANIZATIONS: u64 = 10_000;
 
@@ -32,7 +28,6 @@ pub struct Rules {
 #[derive(Clone)]
 struct Page {
     version: i64,
-    read_at: Instant,
     rules: Arc<Rules>,
 }
 
@@ -50,22 +45,17 @@ impl Book {
         Self { store, clock, pages: Cache::new(ORGANIZATIONS) }
     }
 
-    /// Returns an organization's rules; it gets its first ones now if it has never had any.
+    /// Returns an organization's rules; it gets its first ones now if it has never had any. Whether any changed is asked every time, which is
+    /// one row: who has just changed a rule on one replica wants the next conversation judged by it, on whichever replica that is.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub async fn of(&self, organization: &OrganizationId) -> Result<Arc<Rules>, StoreError> {
         let known = self.pages.get(organization).await;
-        if let Some(page) = known.as_ref().filter(|page| page.read_at.elapsed() < BELIEVED) {
-            return Ok(Arc::clone(&page.rules));
-        }
         // Before the rules are read, so that they are never believed to be younger than they are.
-        let read_at = Instant::now();
         let version = self.begun(organization).await?;
         if let Some(page) = known.filter(|page| page.version == version) {
-            let rules = Arc::clone(&page.rules);
-            self.pages.insert(organization.clone(), Page { read_at, ..page }).await;
-            return Ok(rules);
+            return Ok(page.rules);
         }
         let (version, rules) = self.store.rules(organization).await?;
         let rules: Vec<Arc<Rule>> = rules.into_iter().map(Arc::new).collect();
@@ -73,7 +63,7 @@ impl Book {
             compiled: Compiled::of(&rules, true),
             by_id: rules.into_iter().map(|rule| (rule.rule_id, rule)).collect(),
         });
-        self.pages.insert(organization.clone(), Page { version, read_at, rules: Arc::clone(&rules) }).await;
+        self.pages.insert(organization.clone(), Page { version, rules: Arc::clone(&rules) }).await;
         Ok(rules)
     }
 
