@@ -30,10 +30,10 @@ impl Wording {
 }
 
 /// Returns the text with every control character, line break and run of blanks turned into one space. Spaces that forbid a
-/// line break, and marks that steer right-to-left text, stay.
+/// line break stay between what they hold together, and so do marks that steer right-to-left text.
 pub(crate) fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
-    for word in text.split(separates).filter(|word| !word.trim().is_empty()) {
+    for word in text.split(separates).map(str::trim).filter(|word| !word.is_empty()) {
         if !line.is_empty() {
             line.push(' ');
         }
@@ -55,6 +55,7 @@ mod tests {
     fn control_characters_and_line_breaks_become_single_spaces() {
         assert_eq!(one_line("  a\r\n\r\nb\tc\u{0}d\u{2028}e\u{85}f \u{3000} g\u{1b}[0m "), "a b c d e f g [0m");
         assert_eq!(one_line("\n\u{7} \u{a0} \t"), "");
+        assert_eq!(one_line("a \u{a0}b\u{a0} c"), "a b c");
     }
 
     #[test]

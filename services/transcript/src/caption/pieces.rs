@@ -82,8 +82,12 @@ fn may_break(left: &str, right: &str) -> bool {
     const OPENING: &str = "([{‘“«（［｛「『【《〈〔";
     const CLOSING: &str =
         ")]}’”»）］｝」』】》〉〕,.!?;:%…，．！？；：、。・ー々ゝゞヽヾぁぃぅぇぉっゃゅょゎァィゥェォッャュョヮ～〜";
-    let belongs =
-        right.chars().next().is_some_and(|c| CLOSING.contains(c)) || left.chars().last().is_some_and(|c| OPENING.contains(c));
+    // A space that forbids a break holds together what is beside it, and is no piece by itself.
+    let is_held = |grapheme: &str| grapheme.chars().all(char::is_whitespace);
+    let belongs = is_held(left)
+        || is_held(right)
+        || right.chars().next().is_some_and(|c| CLOSING.contains(c))
+        || left.chars().last().is_some_and(|c| OPENING.contains(c));
     (stands_alone(left) || stands_alone(right)) && !belongs
 }
 
@@ -107,6 +111,12 @@ fn punctuation(piece: &str) -> Option<Break> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_space_that_forbids_a_break_is_no_piece() {
+        let text = "👍\u{a0}👍";
+        assert_eq!(pieces(text).iter().map(|piece| &text[piece.start..piece.end]).collect::<Vec<_>>(), [text]);
+    }
 
     fn cut(text: &str) -> Vec<(&str, Break)> {
         pieces(text).into_iter().map(|piece| (&text[piece.start..piece.end], piece.after)).collect()
