@@ -19,7 +19,9 @@ pub(crate) async fn undisturbed() -> &'static Everything {
     let make = || async {
         let server = Server::start(Engine::Sqlite).await;
         send_all(&server, deliveries()).await;
-        // A write after all others tells how far to wait.
+        // A write after all others tells how far to wait; once that is analysed, what our own analysers say has been written too.
+        let position = crate::scene::probe_position(&server).await;
+        while get(&server, &format!("/v1/alerts?min_position={position}")).await.is_err() {}
         let position = crate::scene::probe_position(&server).await;
         server.get(&format!("/v1/conversations?page_size=1&min_position={position}")).await;
         read(&server).await.unwrap_or_else(|why| panic!("an undisturbed installation cannot be read: {why}"))
