@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use super::filter::Filter;
 use super::json::Json;
 use super::time::Time;
+use super::word;
 
 /// A rule that watches conversations.
 #[derive(Serialize, ToSchema)]
@@ -163,10 +164,6 @@ pub(crate) struct BacktestHit {
     /// What the rule saw.
     #[schema(value_type = Object)]
     evidence: Json,
-}
-
-fn word(text: String) -> Option<String> {
-    Some(text).filter(|text| !text.is_empty())
 }
 
 /// Writes a length of time as people do: `90s`, `15m`, `2h`, `7d`.

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::conversation::Cost;
 use super::json::Json;
 use super::time::{Time, seconds};
+use super::word;
 
 /// What one conversation comes to. What could not be established is `null`, and `evidence` says why.
 #[derive(Serialize, ToSchema)]
@@ -262,10 +263,6 @@ pub(crate) struct Evidence {
     turn_count: u32,
     /// Why it is absent; `null` when it is there.
     absent_because: Option<String>,
-}
-
-fn word(text: String) -> Option<String> {
-    Some(text).filter(|text| !text.is_empty())
 }
 
 impl From<pb::ConversationAnalytics> for ConversationAnalytics {

@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::analytics::CustomValue;
 use super::time::Time;
+use super::word;
 
 /// What an organization wants to know of some of its conversations.
 #[derive(Serialize, ToSchema)]
@@ -170,10 +171,6 @@ pub(crate) struct FieldAgreement {
     only_b: u64,
     /// Some conversations on which they differ.
     examples: Vec<String>,
-}
-
-fn word(text: String) -> Option<String> {
-    Some(text).filter(|text| !text.is_empty())
 }
 
 impl From<pb::Analyzer> for Analyzer {

@@ -16,3 +16,8 @@ pub(crate) mod source;
 pub(crate) mod time;
 pub(crate) mod turn;
 pub(crate) mod webhook_endpoint;
+
+/// Returns a text that messages have empty where there is none.
+pub(crate) fn word(text: String) -> Option<String> {
+    Some(text).filter(|text| !text.is_empty())
+}
