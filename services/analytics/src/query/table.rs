@@ -147,6 +147,11 @@ impl Partials {
         Some(&self.cells[row * self.width..(row + 1) * self.width])
     }
 
+    /// Returns how many keys were found.
+    pub(crate) fn len(&self) -> usize {
+        self.index.len()
+    }
+
     /// Returns the keys that were found.
     pub(crate) fn keys(&self) -> impl Iterator<Item = Key> {
         self.index.keys().copied()
