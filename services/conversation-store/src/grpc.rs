@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use colloquy_events::Patch;
@@ -12,6 +13,7 @@ use colloquy_proto::conversation::v1::conversation_service_server::ConversationS
 use colloquy_service::{Caller, FieldErrors, Problem, Progress};
 use colloquy_storage::PageTokens;
 use colloquy_types::{Clock, ConversationId, OrganizationId, Scope, Timestamp};
+use prost::Message;
 use serde::Serialize;
 use tonic::{Request, Response, Status};
 
@@ -23,6 +25,9 @@ use crate::fold::fold;
 use crate::list::{Cursor, Filter, Query, Sort};
 use crate::search::{Search, Transcripts};
 use crate::store::{ConversationStore, WALK_LIMIT};
+
+/// How many bytes of conversations one answer to a batch holds.
+const BATCH_BYTES: usize = 4 << 20;
 
 /// What calls are answered with.
 pub(crate) struct Deps {
@@ -80,13 +85,23 @@ impl Handler {
     /// that.
     async fn judged_record(&self, organization: &OrganizationId, id: ConversationId) -> Result<pb::Conversation, Error> {
         let mut conversation = self.record(organization, id).await?;
-        if record::lacks_judgements(&conversation) {
+        self.complete_judgements(organization, id, &mut conversation).await?;
+        Ok(conversation)
+    }
+
+    async fn complete_judgements(
+        &self,
+        organization: &OrganizationId,
+        id: ConversationId,
+        conversation: &mut pb::Conversation,
+    ) -> Result<(), Error> {
+        if record::lacks_judgements(conversation) {
             let received = self.store.events(organization, id).await?;
             let events: Vec<_> = received.into_iter().map(|received| received.event).collect();
             let folded = fold(&events).map(|folded| record::complete(&folded, organization));
             conversation.judgements = folded.map(|folded| folded.judgements).unwrap_or_default();
         }
-        Ok(conversation)
+        Ok(())
     }
 
     fn cursor(&self, walk: &Walk<'_>, token: &str, now: Timestamp) -> Result<Option<Cursor>, Error> {
@@ -171,6 +186,39 @@ impl ConversationService for Handler {
         };
         withhold(&mut conversation, &caller);
         Ok(Response::new(pb::GetConversationResponse { conversation: Some(conversation) }))
+    }
+
+    async fn batch_get_conversations(
+        &self,
+        request: Request<pb::BatchGetConversationsRequest>,
+    ) -> Result<Response<pb::BatchGetConversationsResponse>, Status> {
+        let caller = Caller::of(&request);
+        let request = request.into_inner();
+        let organization = caller.acting_for(&request.organization_id, Scope::ConversationsRead)?;
+        let mut fields = FieldErrors::new();
+        let ids = fields.conversations("conversation_ids", &request.conversation_ids, &organization);
+        fields.finish()?;
+        self.progress.wait_for(request.min_position).await?;
+        let kept = self.store.get_all(&organization, &ids).await.map_err(Error::from)?;
+        let mut kept: HashMap<ConversationId, Vec<u8>> = kept.into_iter().map(|kept| (kept.id, kept.bytes)).collect();
+        let mut answer = pb::BatchGetConversationsResponse::default();
+        let mut room = BATCH_BYTES;
+        for id in ids {
+            let Some(bytes) = kept.remove(&id) else { continue };
+            let mut conversation = record::decode(&bytes, &organization, id).map_err(Error::from)?;
+            if matches!(caller, Caller::Service) {
+                self.complete_judgements(&organization, id, &mut conversation).await?;
+            }
+            withhold(&mut conversation, &caller);
+            match room.checked_sub(conversation.encoded_len()) {
+                Some(left) => {
+                    room = left;
+                    answer.conversations.push(conversation);
+                }
+                None => answer.left_out_ids.push(id.to_string()),
+            }
+        }
+        Ok(Response::new(answer))
     }
 
     async fn list_conversations(

@@ -175,6 +175,13 @@ fn not_here<T>() -> Result<Response<T>, Status> {
 
 #[tonic::async_trait]
 impl ConversationService for Conversations {
+    async fn batch_get_conversations(
+        &self,
+        _: Request<conversation_pb::BatchGetConversationsRequest>,
+    ) -> Result<Response<conversation_pb::BatchGetConversationsResponse>, Status> {
+        not_here()
+    }
+
     async fn list_conversations(
         &self,
         request: Request<conversation_pb::ListConversationsRequest>,
@@ -257,6 +264,13 @@ pub(crate) struct Transcripts {
 
 #[tonic::async_trait]
 impl TranscriptService for Transcripts {
+    async fn batch_get_transcripts(
+        &self,
+        _: Request<transcript_pb::BatchGetTranscriptsRequest>,
+    ) -> Result<Response<transcript_pb::BatchGetTranscriptsResponse>, Status> {
+        not_here()
+    }
+
     async fn get_transcript(
         &self,
         request: Request<transcript_pb::GetTranscriptRequest>,

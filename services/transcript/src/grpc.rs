@@ -3,7 +3,7 @@
 use colloquy_proto::transcript::v1 as pb;
 use colloquy_proto::transcript::v1::transcript_service_server::{TranscriptService, TranscriptServiceServer};
 use colloquy_service::transport::MAX_MESSAGE_BYTES;
-use colloquy_service::{Caller, Describe};
+use colloquy_service::{Caller, Describe, FieldErrors};
 use colloquy_types::Scope;
 use prost::Message;
 use tonic::{Request, Response, Status};
@@ -13,7 +13,10 @@ use crate::error::Error;
 use crate::fold::Transcript;
 use crate::render::render;
 use crate::search::Search;
-use crate::transcripts::Transcripts;
+use crate::transcripts::{Together, Transcripts};
+
+/// How many bytes of turns, as they are kept, one answer to a batch holds: the wire's form is longer, and fits all the same.
+const BATCH_BYTES: usize = 4 << 20;
 
 /// The methods.
 pub struct Handler {
@@ -44,6 +47,23 @@ impl TranscriptService for Handler {
             .read(&organization_id, id, min_position, move |transcript| fitting(transcript_to_pb(id, transcript)))
             .await;
         answer.map(Response::new).map_err(|error| error.describe().into())
+    }
+
+    async fn batch_get_transcripts(
+        &self,
+        request: Request<pb::BatchGetTranscriptsRequest>,
+    ) -> Result<Response<pb::BatchGetTranscriptsResponse>, Status> {
+        let caller = Caller::of(&request);
+        let request = request.into_inner();
+        let organization_id = caller.acting_for(&request.organization_id, Scope::TranscriptsRead)?;
+        let mut fields = FieldErrors::new();
+        let ids = fields.conversations("conversation_ids", &request.conversation_ids, &organization_id);
+        fields.finish()?;
+        let read = self.transcripts.read_together(&organization_id, ids, request.min_position, BATCH_BYTES).await;
+        let Together { transcripts, left_out } = read.map_err(|error| Status::from(error.describe()))?;
+        let transcripts = transcripts.into_iter().map(|(id, transcript)| transcript_to_pb(id, transcript)).collect();
+        let left_out_ids = left_out.iter().map(ToString::to_string).collect();
+        Ok(Response::new(pb::BatchGetTranscriptsResponse { transcripts, left_out_ids }))
     }
 
     async fn render_transcript(

@@ -1,5 +1,6 @@
 //! Reading transcripts.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -48,6 +49,46 @@ impl Transcripts {
         let is_long = kept.iter().map(|kept| payload::plain_len(&kept.data)).sum::<usize>() > LONG_BYTES;
         let work = move || make(transcript(conversation_id, &kept)?);
         if is_long { tokio::task::spawn_blocking(work).await? } else { work() }
+    }
+}
+
+/// Transcripts that were read together.
+pub struct Together {
+    /// Each with its conversation, in the order they were asked for.
+    pub transcripts: Vec<(ConversationId, Transcript)>,
+    /// Those for which there was no room.
+    pub left_out: Vec<ConversationId>,
+}
+
+impl Transcripts {
+    /// Waits until `min_position` was read, then returns the transcripts of those conversations of which anything was heard, as far as
+    /// there is room for `bytes`.
+    ///
+    /// # Errors
+    /// When the position is not reached in time, or the store fails.
+    pub async fn read_together(
+        &self,
+        organization_id: &OrganizationId,
+        conversation_ids: Vec<ConversationId>,
+        min_position: u64,
+        bytes: usize,
+    ) -> Result<Together, Error> {
+        self.progress.wait_for(min_position).await.map_err(Error::NotReached)?;
+        let kept = self.store.conversations(organization_id, &conversation_ids, bytes).await?;
+        let work = move || {
+            let mut kept: HashMap<ConversationId, Option<Vec<Kept>>> = kept.into_iter().collect();
+            let mut together = Together { transcripts: Vec::with_capacity(kept.len()), left_out: Vec::new() };
+            for id in conversation_ids {
+                match kept.remove(&id) {
+                    None => {}
+                    Some(None) => together.left_out.push(id),
+                    Some(Some(kept)) => together.transcripts.push((id, transcript(id, &kept)?)),
+                }
+            }
+            Ok(together)
+        };
+        // Many short ones are as much work as a long one.
+        tokio::task::spawn_blocking(work).await?
     }
 }
 

@@ -82,6 +82,13 @@ impl SourceService for Sources {
 
 #[tonic::async_trait]
 impl ConversationService for Conversations {
+    async fn batch_get_conversations(
+        &self,
+        _: Request<conversation::BatchGetConversationsRequest>,
+    ) -> Result<Response<conversation::BatchGetConversationsResponse>, Status> {
+        not_asked()
+    }
+
     async fn get_conversation(
         &self,
         request: Request<conversation::GetConversationRequest>,

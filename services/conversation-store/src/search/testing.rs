@@ -46,6 +46,13 @@ impl Said {
 
 #[tonic::async_trait]
 impl TranscriptService for Said {
+    async fn batch_get_transcripts(
+        &self,
+        _: Request<pb::BatchGetTranscriptsRequest>,
+    ) -> Result<Response<pb::BatchGetTranscriptsResponse>, Status> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
     async fn match_conversations(
         &self,
         request: Request<pb::MatchConversationsRequest>,

@@ -26,6 +26,7 @@ macro_rules! transcript_store_suite {
             a_batch_and_its_position_are_kept_together,
             batches_of_any_size_are_kept_whole,
             what_is_too_long_to_answer_is_said_to_be,
+            conversations_are_read_together_as_far_as_there_is_room,
             a_record_is_set_aside_once,
         );
     };
@@ -117,6 +118,25 @@ pub(crate) async fn what_is_too_long_to_answer_is_said_to_be(harness: &impl Harn
     store.apply(&rows[2..], Position(2)).await.unwrap();
     let found = store.conversation(&organization("acme"), ConversationId(Uuid::from_u128(1))).await.unwrap();
     assert_eq!(found, Conversation::TooLong);
+}
+
+pub(crate) async fn conversations_are_read_together_as_far_as_there_is_room(harness: &impl Harness) {
+    let store = harness.store();
+    let mut rows = vec![row("acme", 1, 1, 1, &[0; 40]), row("acme", 1, 2, 1, &[0; 40]), row("other", 5, 1, 1, b"theirs")];
+    rows.extend([row("acme", 2, 1, 1, &[0; 60]), row("acme", 3, 1, 1, &[0; 9]), row("acme", 4, 1, 1, &[0; 9])]);
+    rows.sort_by_key(|row| (row.organization_id.clone(), row.conversation_id, row.kept.lane));
+    store.apply(&rows, Position(1)).await.unwrap();
+    let together = async |conversations: &[u128], bytes| {
+        let ids: Vec<ConversationId> = conversations.iter().map(|id| ConversationId(Uuid::from_u128(*id))).collect();
+        let mut found = store.conversations(&organization("acme"), &ids, bytes).await.unwrap();
+        found.sort_by_key(|(id, _)| *id);
+        let found = found.into_iter().map(|(id, kept)| (id.0.as_u128(), kept.map(|kept| kept.len())));
+        found.collect::<Vec<_>>()
+    };
+    assert_eq!(together(&[4, 1, 9, 5, 2, 3], 1_000).await, [(1, Some(2)), (2, Some(1)), (3, Some(1)), (4, Some(1))]);
+    assert_eq!(together(&[9], 1_000).await, []);
+    // Room is for whole conversations, and what one could not use is for the next.
+    assert_eq!(together(&[1, 2, 3, 4], 75).await, [(1, None), (2, Some(1)), (3, Some(1)), (4, None)]);
 }
 
 pub(crate) async fn a_record_is_set_aside_once(harness: &impl Harness) {

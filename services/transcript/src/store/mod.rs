@@ -76,6 +76,15 @@ pub trait TranscriptStore: Send + Sync + 'static {
         conversation_id: ConversationId,
     ) -> Result<Conversation, StoreError>;
 
+    /// Returns what was kept of conversations, in no order, as far as there is room for `bytes` of it unpacked: whole conversations,
+    /// and the others not at all. `None` for those that were left out; of which nothing was heard, they are missing.
+    async fn conversations(
+        &self,
+        organization_id: &OrganizationId,
+        conversation_ids: &[ConversationId],
+        bytes: usize,
+    ) -> Result<Vec<(ConversationId, Option<Vec<Kept>>)>, StoreError>;
+
     /// Notes a record that could not be applied; once.
     async fn set_aside(&self, record: &SetAside) -> Result<(), StoreError>;
 }
@@ -102,6 +111,37 @@ impl Gathering {
             Conversation::Unknown
         } else {
             Conversation::Known(self.kept)
+        }
+    }
+}
+
+/// Gathers what is kept of several conversations, which comes one conversation after the other, and leaves out what is too much.
+struct GatheringAll {
+    room: usize,
+    gathered: Vec<(ConversationId, Option<Vec<Kept>>)>,
+}
+
+impl GatheringAll {
+    const fn new(room: usize) -> Self {
+        Self { room, gathered: Vec::new() }
+    }
+
+    fn add(&mut self, id: ConversationId, kept: Kept) {
+        if self.gathered.last().is_none_or(|(last, _)| *last != id) {
+            self.gathered.push((id, Some(Vec::new())));
+        }
+        let Some((_, conversation)) = self.gathered.last_mut() else { return };
+        let Some(known) = conversation else { return };
+        match self.room.checked_sub(payload::plain_len(&kept.data)) {
+            Some(left) => {
+                self.room = left;
+                known.push(kept);
+            }
+            None => {
+                // What was gathered of it makes room for others.
+                self.room += known.iter().map(|kept| payload::plain_len(&kept.data)).sum::<usize>();
+                *conversation = None;
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::{Conversation, Gathering, READER, SetAside, TranscriptStore, to_bigint};
+use super::{Conversation, Gathering, GatheringAll, READER, SetAside, TranscriptStore, to_bigint};
 use crate::kept::{Kept, Row};
 
 pub(super) struct PostgresStore {
@@ -88,6 +88,30 @@ impl TranscriptStore for PostgresStore {
             }
         }
         Ok(gathering.finish())
+    }
+
+    async fn conversations(
+        &self,
+        organization_id: &OrganizationId,
+        conversation_ids: &[ConversationId],
+        bytes: usize,
+    ) -> Result<Vec<(ConversationId, Option<Vec<Kept>>)>, StoreError> {
+        let ids: Vec<Uuid> = conversation_ids.iter().map(|id| id.0).collect();
+        let mut rows = sqlx::query(
+            "select conversation_id, lane, rank, data \
+             from transcript_events \
+             where organization_id = $1 and conversation_id = any($2) \
+             order by conversation_id",
+        )
+        .bind(organization_id.as_str())
+        .bind(ids)
+        .fetch(&self.pool);
+        let mut gathering = GatheringAll::new(bytes);
+        while let Some(row) = rows.try_next().await? {
+            let kept = Kept { lane: row.try_get(1)?, rank: row.try_get(2)?, data: row.try_get(3)? };
+            gathering.add(ConversationId(row.try_get(0)?), kept);
+        }
+        Ok(gathering.gathered)
     }
 
     async fn set_aside(&self, record: &SetAside) -> Result<(), StoreError> {

@@ -8,7 +8,7 @@ use colloquy_types::{ConversationId, OrganizationId, Position};
 use futures::TryStreamExt;
 use sqlx::Row as _;
 
-use super::{Conversation, Gathering, READER, SetAside, TranscriptStore, to_bigint};
+use super::{Conversation, Gathering, GatheringAll, READER, SetAside, TranscriptStore, to_bigint};
 use crate::kept::{Kept, Row};
 
 /// Rows are written this many a statement, then half as many, and so on: few statements, all of them prepared once.
@@ -103,6 +103,32 @@ impl TranscriptStore for SqliteStore {
             }
         }
         Ok(gathering.finish())
+    }
+
+    async fn conversations(
+        &self,
+        organization_id: &OrganizationId,
+        conversation_ids: &[ConversationId],
+        bytes: usize,
+    ) -> Result<Vec<(ConversationId, Option<Vec<Kept>>)>, StoreError> {
+        // One text of SQL, however many they are.
+        let ids: Vec<String> = conversation_ids.iter().map(|id| id.0.simple().to_string()).collect();
+        let mut rows = sqlx::query(
+            "select t.conversation_id, t.lane, t.rank, t.data \
+             from (select unhex(value) as id from json_each(?)) as k \
+             cross join transcript_events t \
+             where t.organization_id = ? and t.conversation_id = k.id \
+             order by t.conversation_id",
+        )
+        .bind(serde_json::Value::from(ids).to_string())
+        .bind(organization_id.as_str())
+        .fetch(self.database.readers());
+        let mut gathering = GatheringAll::new(bytes);
+        while let Some(row) = rows.try_next().await? {
+            let kept = Kept { lane: row.try_get(1)?, rank: row.try_get(2)?, data: row.try_get(3)? };
+            gathering.add(ConversationId(row.try_get(0)?), kept);
+        }
+        Ok(gathering.gathered)
     }
 
     async fn set_aside(&self, record: &SetAside) -> Result<(), StoreError> {

@@ -233,6 +233,30 @@ async fn reading_needs_the_scope_for_transcripts() {
 }
 
 #[tokio::test]
+async fn transcripts_read_together_are_those_read_alone() {
+    let (harness, mut client) = with_samples().await;
+    let batch = async |client: &mut Client, conversation_ids: Vec<String>| {
+        let request = pb::BatchGetTranscriptsRequest { conversation_ids, ..Default::default() };
+        client.batch_get_transcripts(request).await.map(tonic::Response::into_inner)
+    };
+    let names = [NATIVE, "native:none", "native:native-2", NATIVE].map(str::to_owned).to_vec();
+    let mut alone = Vec::new();
+    for name in [NATIVE, "native:native-2"] {
+        alone.extend(get(&mut client, name).await);
+    }
+    let together = batch(&mut client, names.clone()).await.unwrap();
+    assert!(!alone.is_empty());
+    assert_eq!((together.transcripts, together.left_out_ids), (alone, Vec::new()));
+    for (names, field) in [(Vec::new(), "conversation_ids"), (vec!["?".to_owned()], "conversation_ids[0]")] {
+        assert_eq!(bad_fields(&batch(&mut client, names).await.unwrap_err()), [field]);
+    }
+    let mut stranger = harness.client(&"other".parse().unwrap(), "transcripts:read");
+    assert_eq!(batch(&mut stranger, names.clone()).await.unwrap().transcripts, []);
+    let mut reader = harness.client(&organization(), "conversations:read");
+    assert_eq!(batch(&mut reader, names).await.unwrap_err().code(), Code::PermissionDenied);
+}
+
+#[tokio::test]
 async fn a_service_names_the_organization_it_reads_for() {
     let (harness, _) = with_samples().await;
     let mut client = harness.client_of(Caller::Service);
