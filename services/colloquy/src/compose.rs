@@ -281,7 +281,10 @@ impl Builder<'_> {
     }
 
     async fn transcript(&self) -> anyhow::Result<Service> {
-        let settings = colloquy_transcript::Settings { database_url: self.settings.databases.transcript.clone() };
+        let settings = colloquy_transcript::Settings {
+            database_url: self.settings.databases.transcript.clone(),
+            search: self.settings.transcript_search,
+        };
         let deps = colloquy_transcript::Deps {
             clock: self.clock.clone(),
             page_tokens: self.keyring.page_tokens(),

@@ -24,6 +24,9 @@ pub enum Error {
     /// The page token is not one of this search.
     #[error(transparent)]
     PageToken(#[from] BadPageToken),
+    /// Nothing is indexed.
+    #[error("search is switched off in this installation (setting 'transcript-search')")]
+    SearchOff,
     /// The store failed.
     #[error("storage failed")]
     Store(#[from] StoreError),
@@ -49,6 +52,7 @@ impl Describe for Error {
             Self::NotReached(problem) => problem.clone(),
             Self::Language(error) => Problem::invalid_field("language", error.to_string()),
             Self::TooLong => Problem::exhausted("TRANSCRIPT_TOO_LONG", self.to_string()),
+            Self::SearchOff => Problem::failed_precondition("SEARCH_OFF", self.to_string()),
             Self::PageToken(error) => Problem::invalid_field("page_token", error.to_string()),
             Self::Store(error) => error.describe(),
             Self::Unreadable(_) | Self::CutShort => Problem::internal(self),

@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 pub struct Settings {
     /// Where its database is.
     pub database_url: DatabaseUrl,
+    /// Whether what was said is indexed, and can be searched. Switched on again, the index goes on where it was.
+    pub search: bool,
 }
 
 /// What it needs from the process it runs in.

@@ -44,6 +44,7 @@ pub(crate) struct Settings {
     pub(crate) master_key: Option<String>,
     pub(crate) outbound: Policy,
     pub(crate) smtp: Option<Smtp>,
+    pub(crate) transcript_search: bool,
     pub(crate) model: Option<ModelSettings>,
     pub(crate) max_sockets_per_key: usize,
     pub(crate) max_sockets: usize,
@@ -108,6 +109,7 @@ impl Settings {
             master_key: values.optional("master-key"),
             outbound: check.outbound(),
             smtp: check.smtp(),
+            transcript_search: check.transcript_search(),
             model: check.model(),
             max_sockets_per_key: check.sockets("max-sockets-per-key"),
             max_sockets: check.sockets("max-sockets"),
@@ -302,6 +304,17 @@ impl Check<'_> {
             (None, Some(_)) => {
                 self.problem("smtp-from", "and smtp-url go together: where e-mail is sent through");
                 None
+            }
+        }
+    }
+
+    fn transcript_search(&mut self) -> bool {
+        match self.values.text("transcript-search").as_str() {
+            "on" => true,
+            "off" => false,
+            _ => {
+                self.problem("transcript-search", "must be 'on' or 'off'");
+                true
             }
         }
     }

@@ -122,6 +122,11 @@ pub(crate) const TABLE: &[Setting] = &[
         "E-mail for webhook endpoints of that kind: 'smtp://user:password@host:587' (STARTTLS) or 'smtps://…:465'; default: no e-mail",
     ),
     Setting::optional("smtp-from", "What e-mail is from, for example 'Colloquy <alerts@example.com>'; needs smtp-url"),
+    Setting::new(
+        "transcript-search",
+        "on",
+        "Whether what was said is indexed for search: 'on' or 'off'; off saves processor time and disk, on again it catches up",
+    ),
     Setting::optional(
         "model-url",
         "A language model for organizations' own analyzers: any endpoint that speaks OpenAI's chat completions, for example https://api.openai.com/v1; default: none",

@@ -85,12 +85,25 @@ pub struct Search {
     index: Arc<dyn SearchStore>,
     progress: Progress,
     page_tokens: PageTokens,
+    is_on: bool,
 }
 
 impl Search {
     /// Returns search over `index`, which is complete up to `progress`.
     pub fn new(index: Arc<dyn SearchStore>, progress: Progress, page_tokens: PageTokens) -> Self {
-        Self { index, progress, page_tokens }
+        Self { index, progress, page_tokens, is_on: true }
+    }
+
+    /// Returns search that is switched off unless `is_on`: then the index may be out of date, and nothing is found in it.
+    pub fn switched(self, is_on: bool) -> Self {
+        Self { is_on, ..self }
+    }
+
+    async fn wait_for(&self, min_position: u64) -> Result<(), Error> {
+        if !self.is_on {
+            return Err(Error::SearchOff);
+        }
+        self.progress.wait_for(min_position).await.map_err(Error::NotReached)
     }
 
     /// Returns a page of the turns that fit.
@@ -113,7 +126,7 @@ impl Search {
             "" => None,
             token => Some(self.page_tokens.open(&walk, token)?),
         };
-        self.progress.wait_for(request.min_position).await.map_err(Error::NotReached)?;
+        self.wait_for(request.min_position).await?;
         let find = Find {
             organization_id,
             query: &request.query,
@@ -142,7 +155,7 @@ impl Search {
     /// # Errors
     /// When the index has not come as far as was asked.
     pub async fn conversations(&self, organization_id: &OrganizationId, request: &Matches) -> Result<Matching, Error> {
-        self.progress.wait_for(request.min_position).await.map_err(Error::NotReached)?;
+        self.wait_for(request.min_position).await?;
         Ok(self.index.matching(organization_id, &request.query, &request.among, request.limit).await?)
     }
 

@@ -99,13 +99,18 @@ struct Running {
 
 impl Running {
     async fn start(log: &Log, url: &DatabaseUrl) -> Self {
+        Self::start_with(log, Settings { database_url: url.clone(), search: true }).await
+    }
+
+    async fn start_with(log: &Log, settings: Settings) -> Self {
         let log_slot = LocalSlot::new();
         log_slot.fill(Routes::new(EventLogServiceServer::new(log.clone())).into_axum_router());
         let stop = CancellationToken::new();
         let page_tokens = PageTokens::new(b"master");
         let deps = Deps { clock: Arc::new(SystemClock), page_tokens, log: log_slot.transport(), stop: stop.clone() };
-        let service = build(Settings { database_url: url.clone() }, deps).await.unwrap();
-        assert_eq!((service.name, service.tasks.len()), ("transcript", 2));
+        let expected = ("transcript", if settings.search { 2 } else { 1 });
+        let service = build(settings, deps).await.unwrap();
+        assert_eq!((service.name, service.tasks.len()), expected);
         assert_eq!(service.grpc_names, ["colloquy.transcript.v1.TranscriptService"]);
         let tasks = service.tasks.into_iter().map(|task| tokio::spawn(task.work)).collect();
         let slot = LocalSlot::new();
@@ -122,9 +127,13 @@ impl Running {
 
     /// Returns in how many turns of the conversation `query` is found.
     async fn found(&self, query: &str, min_position: u64) -> usize {
+        self.search(query, min_position).await.unwrap()
+    }
+
+    async fn search(&self, query: &str, min_position: u64) -> Result<usize, Status> {
         let mut client = harness::client(&self.slot, harness::key(&organization(), "transcripts:read"));
         let request = SearchTurnsRequest { query: query.to_owned(), min_position, ..Default::default() };
-        client.search_turns(request).await.unwrap().into_inner().hits.len()
+        Ok(client.search_turns(request).await?.into_inner().hits.len())
     }
 
     async fn stop(self) {
@@ -160,6 +169,24 @@ async fn a_reader_goes_on_where_it_was(url: DatabaseUrl) {
     let after = running.read("native:native-1", position).await;
     assert_eq!((after.status.as_str(), after.turns.len()), ("completed", 7));
     assert_eq!((running.found("termin", position).await, running.found("\"guten tag\"", 0).await), (1, 1));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn search_that_is_switched_off_says_so_and_catches_up_when_it_is_on_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = DatabaseUrl::SqliteFolder(folder.path().to_owned());
+    let log = Log::new();
+    let position = log.append(samples::records(Provider::Native));
+    let running = Running::start_with(&log, Settings { database_url: url.clone(), search: false }).await;
+    assert_eq!(running.read("native:native-1", position).await.turns.len(), 7);
+    let status = running.search("termin", 0).await.unwrap_err();
+    assert_eq!(status.code(), tonic::Code::FailedPrecondition);
+    assert!(status.message().contains("'transcript-search'"), "{status}");
+    running.stop().await;
+
+    let running = Running::start(&log, &url).await;
+    assert_eq!(running.found("termin", position).await, 1);
     running.stop().await;
 }
 
