@@ -118,15 +118,18 @@ const FIELDS: &[Spec] = &[
     listed("duration_ms", Kind::Millis, "how long it lasted, in milliseconds"),
     listed("turn_count", Kind::Integer, "how often the speaker changed"),
     listed("satisfaction_score", Kind::Number, "how content the person was, from 1 to 5"),
-    analysed("external_id", Kind::Text, "the provider's own id of it"),
-    analysed("direction", Kind::Word(DIRECTIONS), "which way it went"),
-    analysed("end_reason", Kind::Text, "why it ended"),
-    analysed("failure_code", Kind::Text, "what failed"),
-    analysed("intent", Kind::Text, "what the person wanted"),
-    analysed("keyword", Kind::Words, "words that mattered"),
-    Spec { column: "error", ..analysed("error_code", Kind::Words, "codes of errors during it") },
-    analysed("started_at", Kind::Time, "when it started"),
-    analysed("ended_at", Kind::Time, "when it ended"),
+    listed("external_id", Kind::Text, "the provider's own id of it"),
+    listed("direction", Kind::Word(DIRECTIONS), "which way it went"),
+    listed("end_reason", Kind::Text, "why it ended"),
+    listed("failure_code", Kind::Text, "what failed"),
+    listed("intent", Kind::Text, "what the person wanted"),
+    listed("keyword", Kind::Words, "words that mattered"),
+    Spec { column: "error", ..listed("error_code", Kind::Words, "codes of errors during it") },
+    listed("started_at", Kind::Time, "when it started"),
+    listed("ended_at", Kind::Time, "when it ended"),
+    Spec { column: "cost_micros", ..listed("cost", Kind::Money, "what it cost, in units of the currency") },
+    listed("cost_micros", Kind::Integer, "what it cost, in millionths of the currency unit"),
+    listed("cost_currency", Kind::Text, "the currency, as an ISO 4217 code"),
     analysed("settled", Kind::Bool, "whether it is over and everything known of it is in its figures"),
     analysed("exchanges", Kind::Integer, "pairs of a person's turn and the agent's answer"),
     analysed("agent_talk_ms", Kind::Millis, "how long the agent talked"),
@@ -149,9 +152,6 @@ const FIELDS: &[Spec] = &[
     analysed("inferred_satisfaction", Kind::Number, "what was inferred, from 1 to 5"),
     analysed("technical_quality", Kind::Number, "from 0 to 1"),
     analysed("error_count", Kind::Integer, "how many errors there were"),
-    Spec { column: "cost_micros", ..analysed("cost", Kind::Money, "what it cost, in units of the currency") },
-    analysed("cost_micros", Kind::Integer, "what it cost, in millionths of the currency unit"),
-    analysed("cost_currency", Kind::Text, "the currency, as an ISO 4217 code"),
 ];
 
 /// Other spellings of fields.
@@ -163,7 +163,7 @@ pub const EXTRACTED: &str = "custom.";
 const LONGEST_NAME: usize = 128;
 
 const EXTRACTED_VALUE: Spec =
-    analysed("custom.NAME", Kind::Extracted, "a value extracted by the organization's own definitions, or by the provider");
+    listed("custom.NAME", Kind::Extracted, "a value extracted by the organization's own definitions, or by the provider");
 
 /// Returns the fields a filter of the view may name; `custom.NAME` stands for all extracted values.
 pub fn all(view: View) -> impl Iterator<Item = &'static Spec> {
@@ -249,8 +249,10 @@ mod tests {
     #[test]
     fn a_field_of_the_other_view_is_told_from_one_that_does_not_exist() {
         assert_eq!(find("tags", View::Conversations).unwrap().0, Field::Known("tag"));
-        assert!(find("custom.plan", View::Analytics).is_ok());
-        let elsewhere = find("intent", View::Conversations).unwrap_err();
+        for view in [View::Conversations, View::Analytics] {
+            assert!(find("custom.plan", view).is_ok() && find("intent", view).is_ok());
+        }
+        let elsewhere = find("talk_ratio", View::Conversations).unwrap_err();
         assert!(elsewhere.contains("known to analytics only") && elsewhere.contains("agent_id, "), "{elsewhere}");
         let nowhere = find("mood", View::Analytics).unwrap_err();
         assert!(nowhere.contains("no field 'mood'") && nowhere.contains("custom.NAME"), "{nowhere}");

@@ -456,7 +456,7 @@ mod tests {
             let error = parse(text, View::Analytics).expect_err(text);
             assert!(error.column == column && error.message.contains(part), "{text}: {error}");
         }
-        let error = parse("intent = refund", View::Conversations).unwrap_err();
+        let error = parse("talk_ratio > 0.5", View::Conversations).unwrap_err();
         assert!(error.column == 1 && error.message.contains("analytics only"), "{error}");
     }
 

@@ -13,6 +13,7 @@ mod gauges;
 mod grpc;
 mod list;
 mod recording;
+mod renewal;
 mod search;
 mod store;
 mod stored_event;
@@ -101,9 +102,11 @@ pub async fn build(settings: Settings, deps: Deps) -> anyhow::Result<Service> {
     )?;
 
     let reader = Arc::new(view::View::new(conversations.clone(), deps.clock.clone(), unknown_events));
+    let renewal = renewal::Renewal::new(conversations.clone(), deps.clock.clone());
     let sweeper = sweep::Sweeper::new(conversations, appender, deps.clock, settings.stuck_after);
     let mut tasks = vec![
         Task::new("conversation-store reader", colloquy_log_client::run(reader, deps.log, progress, deps.stop.clone())),
+        Task::new("conversation-store renewal", renewal.run(deps.stop.clone())),
         Task::new("conversation-store sweeper", sweeper.run(deps.stop)),
     ];
     tasks.push(gauges);

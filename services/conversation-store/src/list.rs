@@ -30,13 +30,37 @@ pub(crate) struct Filter {
     pub(crate) duration_min_ms: Option<i64>,
     /// At most this long.
     pub(crate) duration_max_ms: Option<i64>,
-    /// What else must hold: what no index serves.
+    /// An index that leads to them; `rest` asks for the same.
+    #[serde(skip)]
+    pub(crate) lead: Option<Lead>,
+    /// What else must hold: what no index serves in the list's order.
     #[serde(serialize_with = "as_text", skip_serializing_if = "Option::is_none")]
     pub(crate) rest: Option<Expression>,
 }
 
 fn as_text<S: Serializer>(rest: &Option<Expression>, serializer: S) -> Result<S::Ok, S::Error> {
     rest.as_ref().map(to_text).serialize(serializer)
+}
+
+/// What few conversations have in common, and an index finds.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Lead {
+    /// The provider's own id.
+    ExternalId(String),
+    /// A text extracted under a name.
+    Text {
+        /// The name.
+        name: String,
+        /// The text.
+        is: String,
+    },
+    /// A number extracted under a name; of a truth 0 or 1.
+    Number {
+        /// The name.
+        name: String,
+        /// The number.
+        is: f64,
+    },
 }
 
 /// A column a list is filtered by for equality.
@@ -67,11 +91,17 @@ pub(crate) enum Column {
     Sentiment,
     /// By language.
     Language,
+    /// By why it ended.
+    EndReason,
+    /// By what failed.
+    FailureCode,
+    /// By what the person wanted.
+    Intent,
 }
 
 impl Column {
     /// Every column.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::AgentId,
         Self::AgentVersionId,
         Self::ClientId,
@@ -84,6 +114,9 @@ impl Column {
         Self::Outcome,
         Self::Sentiment,
         Self::Language,
+        Self::EndReason,
+        Self::FailureCode,
+        Self::Intent,
     ];
 
     /// Returns its name in SQL and in requests.
@@ -101,6 +134,9 @@ impl Column {
             Self::Outcome => "outcome",
             Self::Sentiment => "sentiment",
             Self::Language => "language",
+            Self::EndReason => "end_reason",
+            Self::FailureCode => "failure_code",
+            Self::Intent => "intent",
         }
     }
 }

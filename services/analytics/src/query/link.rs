@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use colloquy_filter::{Expression, Field, Op, Value, View, fields, to_text};
+use colloquy_filter::{Expression, Field, Op, Value, View, fields, parse, to_text};
 use colloquy_proto::conversation::v1 as pb;
 use colloquy_types::Timestamp;
 
 use super::schema::{Dimension, Source};
+use super::time::{Buckets, HOUR, SINCE_YEAR_ONE};
+
+const DAY: i64 = 24 * HOUR;
+/// Hours of the day and days of the week are listed as stretches of time, at most this many: a month of days.
+const MOST_STRETCHES: usize = 31;
 
 /// How the list is narrowed to what a question looks at.
 pub(crate) struct Link<'a> {
@@ -24,15 +29,31 @@ impl<'a> Link<'a> {
         Self { filter, read, is_listed: is_listed(read) }
     }
 
-    /// Returns the query string for a stretch of time and values of dimensions; empty where the list has no names for them.
-    pub(crate) fn query(&self, (from, to): (i64, i64), dimensions: &[Dimension], values: &BTreeMap<String, String>) -> String {
+    /// Returns the query string for a bucket and values of dimensions. It is empty where the list cannot be narrowed to them: by
+    /// figures that only analytics has, by more stretches of time than a filter should name, by a text too long for filters.
+    pub(crate) fn query(
+        &self,
+        buckets: &Buckets,
+        bucket: usize,
+        dimensions: &[Dimension],
+        values: &BTreeMap<String, String>,
+    ) -> String {
         if !self.is_listed {
             return String::new();
         }
+        let value_of = |dimension: &Dimension| values.get(&dimension.name).map_or("", String::as_str);
+        let (from, to) = buckets.within(bucket);
         let (from, to) = self.narrowed(from, to);
+        let clock: Vec<(&Source, i64)> = dimensions
+            .iter()
+            .filter(|dimension| matches!(dimension.source, Source::HourOfDay | Source::DayOfWeek))
+            .map(|dimension| (&dimension.source, value_of(dimension).parse().unwrap_or(-1)))
+            .collect();
+        let Some(stretches) = stretches(buckets, from, to, &clock) else { return String::new() };
+        let (Some((from, _)), Some((_, to))) = (stretches.first(), stretches.last()) else { return String::new() };
         let mut query = Query::default();
-        query.add("started_after", &time(from));
-        query.add("started_before", &time(to));
+        query.add("started_after", &time(*from));
+        query.add("started_before", &time(*to));
         let mut conditions = Vec::new();
         if let Some(filter) = self.filter {
             query.add_filter(filter);
@@ -49,17 +70,27 @@ impl<'a> Link<'a> {
             }
         }
         for dimension in dimensions {
-            let value = values.get(&dimension.name).map_or("", String::as_str);
+            let value = value_of(dimension);
             match condition(dimension, value) {
                 Some(condition) => match parameter(dimension).filter(|_| !value.is_empty() && !query.has(&dimension.name)) {
                     Some(name) => query.add(name, value),
+                    None if matches!(condition, Expression::Any(_)) => conditions.push(format!("({})", to_text(&condition))),
                     None => conditions.push(to_text(&condition)),
                 },
+                None if matches!(dimension.source, Source::HourOfDay | Source::DayOfWeek) => {}
                 None => return String::new(),
             }
         }
+        if stretches.len() > 1 {
+            conditions.push(format!("({})", to_text(&Expression::Any(stretches.into_iter().map(lies_within).collect()))));
+        }
         if !conditions.is_empty() {
-            query.add("filter", &conditions.join(" AND "));
+            let filter = conditions.join(" AND ");
+            // Together they may be more than a filter holds.
+            if parse(&filter, View::Conversations).is_err() {
+                return String::new();
+            }
+            query.add("filter", &filter);
         }
         query.text
     }
@@ -79,8 +110,12 @@ impl<'a> Link<'a> {
     }
 }
 
+fn instant(millis: i64) -> Timestamp {
+    Timestamp::from_millis(millis).unwrap_or(if millis < 0 { Timestamp::MIN } else { Timestamp::MAX })
+}
+
 fn time(millis: i64) -> String {
-    Timestamp::from_millis(millis).unwrap_or(if millis < 0 { Timestamp::MIN } else { Timestamp::MAX }).to_string()
+    instant(millis).to_string()
 }
 
 fn is_listed(expression: &Expression) -> bool {
@@ -117,12 +152,68 @@ fn parameter(dimension: &Dimension) -> Option<&'static str> {
 fn condition(dimension: &Dimension, value: &str) -> Option<Expression> {
     let field = match &dimension.source {
         Source::Column(_) | Source::Words(_) => fields::find(&dimension.name, View::Conversations).ok()?.0,
-        Source::Extracted(_) | Source::HourOfDay | Source::DayOfWeek => return None,
+        Source::Extracted(name) => Field::Custom(name.clone()),
+        Source::HourOfDay | Source::DayOfWeek => return None,
     };
     Some(match value {
         "" => Expression::Not(Box::new(Expression::Present(field))),
-        value => is(field, value),
+        // Texts and numbers that are written alike are one value.
+        value => match number(value).filter(|_| matches!(field, Field::Custom(_))) {
+            Some(number) => {
+                let is_number = Expression::Compare { field: field.clone(), op: Op::Eq, value: Value::Number(number) };
+                Expression::Any(vec![is(field, value), is_number])
+            }
+            None => is(field, value),
+        },
     })
+}
+
+/// Returns the number that analytics writes so.
+fn number(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite() && number.to_string() == text)
+}
+
+/// Returns the parts of `[from, to)` in which the hour of the day and the day of the week are these by the zone's clock; all of it
+/// where neither is asked for, `None` where they are too many.
+fn stretches(buckets: &Buckets, from: i64, to: i64, clock: &[(&Source, i64)]) -> Option<Vec<(i64, i64)>> {
+    if clock.is_empty() {
+        return Some(vec![(from, to)]);
+    }
+    if from >= to {
+        return Some(Vec::new());
+    }
+    let unit = if clock.iter().any(|(source, _)| **source == Source::HourOfDay) { HOUR } else { DAY };
+    let offsets = buckets.offsets(from, to);
+    let ends = offsets.iter().skip(1).map(|(at, _)| *at).chain([to]);
+    let mut stretches: Vec<(i64, i64)> = Vec::new();
+    for ((start, offset), end) in offsets.iter().zip(ends) {
+        let ahead = offset + SINCE_YEAR_ONE;
+        let mut at = (*start).max(from);
+        while at < end {
+            let local = at + ahead;
+            let next = (local.div_euclid(unit) + 1) * unit - ahead;
+            let is_wanted = clock.iter().all(|(source, wanted)| match source {
+                Source::HourOfDay => local.div_euclid(HOUR).rem_euclid(24) == *wanted,
+                _ => local.div_euclid(DAY).rem_euclid(7) + 1 == *wanted,
+            });
+            if is_wanted {
+                let until = next.min(end);
+                let count = stretches.len();
+                match stretches.last_mut().filter(|last| last.1 == at) {
+                    Some(last) => last.1 = until,
+                    None if count == MOST_STRETCHES => return None,
+                    None => stretches.push((at, until)),
+                }
+            }
+            at = next;
+        }
+    }
+    Some(stretches)
+}
+
+fn lies_within((from, to): (i64, i64)) -> Expression {
+    let is = |op, millis| Expression::Compare { field: Field::Known("created_at"), op, value: Value::Time(instant(millis)) };
+    Expression::All(vec![is(Op::Gte, from), is(Op::Lt, to)])
 }
 
 fn is(field: Field, value: &str) -> Expression {
@@ -191,5 +282,66 @@ impl Query {
                 self.add(name, &(millis as f64 / 1000.0).to_string());
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+
+    use super::*;
+
+    const HOUR_OF_DAY: (&Source, i64) = (&Source::HourOfDay, 2);
+
+    fn at(text: &str) -> i64 {
+        text.parse::<Timestamp>().unwrap().as_millis()
+    }
+
+    fn found(zone: &str, from: &str, to: &str, clock: &[(&Source, i64)]) -> Option<Vec<(String, String)>> {
+        let zone = TimeZone::get(zone).unwrap();
+        let buckets = Buckets::new(zone, None, from.parse().unwrap(), to.parse().unwrap()).unwrap();
+        let found = stretches(&buckets, at(from), at(to), clock)?;
+        Some(found.into_iter().map(|(from, to)| (time(from), time(to))).collect())
+    }
+
+    fn pairs(expected: &[(&str, &str)]) -> Option<Vec<(String, String)>> {
+        Some(expected.iter().map(|(from, to)| (format!("2026-{from}:00.000Z"), format!("2026-{to}:00.000Z"))).collect())
+    }
+
+    #[test]
+    fn an_hour_of_the_day_is_there_twice_in_autumn_and_not_at_all_in_spring() {
+        let (from, to) = ("2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z");
+        assert_eq!(found("Europe/Berlin", from, to, &[HOUR_OF_DAY]), pairs(&[("10-25T00:00", "10-25T02:00")]));
+        let (from, to) = ("2026-03-28T23:00:00Z", "2026-03-29T22:00:00Z");
+        assert_eq!(found("Europe/Berlin", from, to, &[HOUR_OF_DAY]), pairs(&[]));
+        assert_eq!(found("Asia/Kolkata", from, to, &[HOUR_OF_DAY]), pairs(&[("03-29T20:30", "03-29T21:30")]));
+    }
+
+    #[test]
+    fn days_are_cut_where_the_question_ends_and_joined_where_the_clock_is_changed() {
+        let (from, to) = ("2026-03-29T10:00:00Z", "2026-04-05T10:00:00Z");
+        let sunday = (&Source::DayOfWeek, 7);
+        let expected = pairs(&[("03-29T10:00", "03-29T22:00"), ("04-04T22:00", "04-05T10:00")]);
+        assert_eq!(found("Europe/Berlin", from, to, &[sunday]), expected);
+        let whole = found("Europe/Berlin", "2026-03-28T23:00:00Z", "2026-03-30T22:00:00Z", &[sunday]);
+        assert_eq!(whole, pairs(&[("03-28T23:00", "03-29T22:00")]));
+        assert_eq!(found("Europe/Berlin", from, to, &[sunday, HOUR_OF_DAY]), pairs(&[("04-05T00:00", "04-05T01:00")]));
+    }
+
+    #[test]
+    fn more_stretches_than_a_month_has_days_are_too_many() {
+        assert_eq!(found("UTC", "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z", &[HOUR_OF_DAY]).unwrap().len(), 31);
+        assert_eq!(found("UTC", "2026-01-01T00:00:00Z", "2026-02-02T00:00:00Z", &[HOUR_OF_DAY]), None);
+    }
+
+    #[test]
+    fn a_value_by_name_is_the_text_and_the_number_that_are_written_so() {
+        let plan = Dimension { name: "custom.a b".to_owned(), source: Source::Extracted("a b".to_owned()) };
+        let written = |value: &str| to_text(&condition(&plan, value).unwrap());
+        assert_eq!(written("gold"), "custom.\"a b\" = \"gold\"");
+        assert_eq!(written("2.5"), "custom.\"a b\" = \"2.5\" OR custom.\"a b\" = 2.5");
+        assert_eq!(written("1"), "custom.\"a b\" = \"1\" OR custom.\"a b\" = 1.0");
+        assert_eq!(written("2.50"), "custom.\"a b\" = \"2.50\"");
+        assert_eq!(written(""), "NOT custom.\"a b\":*");
     }
 }

@@ -129,7 +129,7 @@ impl Row {
         let dimensions: BTreeMap<String, String> =
             words.map(|(number, dimension)| (dimension.name.clone(), self.word(number, answer).to_owned())).collect();
         let bucket = self.key.bucket as usize;
-        let conversations_query = link.query(question.buckets.within(bucket), &question.dimensions, &dimensions);
+        let conversations_query = link.query(&question.buckets, bucket, &question.dimensions, &dimensions);
         let mut values: HashMap<String, pb::Value> = HashMap::new();
         for (alias, value) in layout.aliases.iter().zip(self.values) {
             values.extend(to_pb(value).map(|value| (alias.clone(), value)));

@@ -4,7 +4,7 @@ use colloquy_events::Status;
 use colloquy_filter::{Expression, Field, Op, Value, whole_comparison};
 use colloquy_types::Timestamp;
 
-use super::{Column, Filter};
+use super::{Column, Filter, Lead};
 
 impl Filter {
     /// Takes an expression apart: what must hold in any case and an index serves becomes a part of the filter with a name, what is
@@ -30,11 +30,46 @@ impl Filter {
     /// Makes a condition part of the filter; returns it when it cannot.
     fn take(&mut self, part: Expression) -> Option<Expression> {
         let taken = match &part {
-            Expression::Compare { field: Field::Known(field), op, value } => self.take_comparison(field, *op, value),
+            Expression::Compare { field: Field::Known(field), op, value } => {
+                self.follow(field, *op, value);
+                self.take_comparison(field, *op, value)
+            }
+            Expression::Compare { field: Field::Custom(name), op: Op::Eq | Op::Has, value } => {
+                self.follow_extracted(name, value);
+                false
+            }
             Expression::Any(parts) => self.take_one_of(parts),
             _ => false,
         };
         (!taken).then_some(part)
+    }
+
+    /// Notes what a condition tells of where conversations are found, while it stays a condition.
+    fn follow(&mut self, name: &'static str, op: Op, value: &Value) {
+        match (name, op, value) {
+            // One that has begun was created when it began.
+            ("started_at", Op::Eq, value) => {
+                self.take_time(Op::Gte, value);
+                self.take_time(Op::Lte, value);
+            }
+            ("started_at", ..) => {
+                self.take_time(op, value);
+            }
+            ("external_id", Op::Eq | Op::Has, Value::Text(id)) => self.lead = Some(Lead::ExternalId(id.clone())),
+            _ => {}
+        }
+    }
+
+    fn follow_extracted(&mut self, name: &str, value: &Value) {
+        let name = name.to_owned();
+        let lead = match value {
+            Value::Text(text) => Lead::Text { name, is: text.clone() },
+            Value::Integer(number) => Lead::Number { name, is: *number as f64 },
+            Value::Number(number) => Lead::Number { name, is: *number },
+            Value::Bool(truth) => Lead::Number { name, is: f64::from(u8::from(*truth)) },
+            Value::Prefix(_) | Value::Time(_) => return,
+        };
+        self.lead.get_or_insert(lead);
     }
 
     fn take_comparison(&mut self, name: &'static str, op: Op, value: &Value) -> bool {
@@ -223,6 +258,40 @@ mod tests {
         );
         assert_eq!((filter.created_from, filter.duration_min_ms), (at(2_000), Some(6)));
         assert_eq!(to_text(&filter.rest.unwrap()), "tag:\"y\" AND topic:\"q\" AND status = \"completed\"");
+    }
+
+    #[test]
+    fn what_few_have_in_common_leads_and_stays_a_condition() {
+        let led = |text: &str| {
+            let filter = of(text);
+            assert_eq!(to_text(filter.rest.as_ref().unwrap()), text);
+            filter.lead
+        };
+        let id = Some(Lead::ExternalId("c1".to_owned()));
+        assert_eq!(led("custom.plan = \"gold\" AND external_id = \"c1\""), id);
+        assert_eq!(led("external_id = \"c1\" AND custom.plan = \"gold\""), id);
+        let name = || "plan".to_owned();
+        assert_eq!(led("custom.plan:\"gold\""), Some(Lead::Text { name: name(), is: "gold".to_owned() }));
+        assert_eq!(led("custom.plan = true"), Some(Lead::Number { name: name(), is: 1.0 }));
+        assert_eq!(led("custom.plan = -2.5"), Some(Lead::Number { name: name(), is: -2.5 }));
+        for text in ["NOT custom.plan = \"gold\"", "custom.plan != 1.0", "custom.plan = \"g*\"", "external_id = \"c*\""] {
+            assert_eq!(led(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn when_it_began_is_looked_for_where_it_was_created() {
+        let at = |text: &str| {
+            let filter = of(text);
+            assert!(filter.rest.is_some(), "{text}");
+            (filter.created_from, filter.created_before)
+        };
+        let time = "1970-01-01T00:00:05.000Z";
+        assert_eq!(at(&format!("started_at > {time}")), (self::at(5_001), None));
+        assert_eq!(at(&format!("started_at = {time}")), (self::at(5_000), self::at(5_001)));
+        for text in [format!("NOT started_at > {time}"), format!("started_at != {time}"), format!("ended_at > {time}")] {
+            assert_eq!(at(&text), (None, None), "{text}");
+        }
     }
 
     #[test]

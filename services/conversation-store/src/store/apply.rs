@@ -11,7 +11,7 @@ use colloquy_storage::StoreError;
 use colloquy_types::{EventId, OrganizationId, Position, Timestamp};
 use uuid::Uuid;
 
-use super::columns::{self, ListColumns, Words};
+use super::columns::{self, Extractions, ListColumns, Words};
 use super::engine::{Columns, Engine, Value, read, write};
 use super::history::LastWalk;
 use super::sql::SqlStore;
@@ -26,6 +26,8 @@ use crate::turn_events::{Named, TurnEvents};
 struct Existing {
     named: Named,
     columns: ListColumns,
+    /// A release that does not know all columns has written it last.
+    is_outdated: bool,
     list_version: i64,
     record: Vec<u8>,
     turns: Vec<u8>,
@@ -47,6 +49,9 @@ struct Folded<'a> {
     words: Words,
     /// What the words were, when there was a record.
     old_words: Words,
+    extractions: Extractions,
+    /// What the values by name were, when there was a record.
+    old_extractions: Extractions,
     record: Vec<u8>,
     turns: Vec<u8>,
     /// The events of its course that are new, or turn out to have been told before as something else, encoded.
@@ -63,15 +68,26 @@ impl Folded<'_> {
     }
 
     fn is_listed_differently(&self) -> bool {
-        self.existing.as_ref().is_none_or(|existing| existing.columns != self.columns || self.old_words != self.words)
+        self.existing.as_ref().is_none_or(|existing| {
+            if self.old_words != self.words {
+                return true;
+            }
+            // What an outdated one lacked, no walk could ask for; it is no change that walks would have to be kept from.
+            match existing.is_outdated {
+                true => !existing.columns.same_but_later_ones(&self.columns),
+                false => existing.columns != self.columns || self.old_extractions != self.extractions,
+            }
+        })
     }
 
     /// Returns whether only what changes at every turn differs: no index but that of turns has to be touched then.
     fn differs_in_turns_alone(&self) -> bool {
         self.existing.as_ref().is_some_and(|existing| {
-            existing.columns.same_but_turns(&self.columns)
+            !existing.is_outdated
+                && existing.columns.same_but_turns(&self.columns)
                 && existing.columns.status == self.columns.status
                 && self.old_words == self.words
+                && self.old_extractions == self.extractions
         })
     }
 
@@ -82,7 +98,16 @@ impl Folded<'_> {
 
 impl<E: Engine> SqlStore<E> {
     pub(super) async fn apply_batch(&self, records: &[Record], through: Position, now: Timestamp) -> Result<(), StoreError> {
-        let touched = by_conversation(records);
+        self.fold_again(by_conversation(records), through, now).await
+    }
+
+    /// Folds conversations again, with what is told of them, where that is news or they are outdated.
+    pub(super) async fn fold_again(
+        &self,
+        touched: Vec<Touched<'_>>,
+        through: Position,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let mut tx = E::begin(&self.writer).await?;
         let locks: Vec<i64> = touched.iter().map(Touched::lock).collect();
         E::lock(&mut tx, &locks).await?;
@@ -98,6 +123,7 @@ impl<E: Engine> SqlStore<E> {
         give_back_unknown::<E>(&mut tx, &folded).await?;
         write_conversations::<E>(&mut tx, &folded, version).await?;
         write_words::<E>(&mut tx, &folded).await?;
+        write_extractions::<E>(&mut tx, &folded).await?;
         write_agents::<E>(&mut tx, &folded).await?;
         write_recordings::<E>(&mut tx, &folded, now).await?;
 
@@ -152,7 +178,9 @@ async fn read_existing<E: Engine>(
 ) -> Result<Vec<Option<Existing>>, StoreError> {
     let mut found: Vec<Option<Existing>> = touched.iter().map(|_| None).collect();
     let select = format!(
-        ") select k.number, c.external_id, c.list_version, c.record, c.turns, {}
+        ") select k.number, c.external_id,
+             cast(case when c.columns_received_at = c.last_received_at then 0 else 1 end as bigint),
+             c.list_version, c.record, c.turns, {}
          from k cross join conversations c
          where c.organization_id = k.organization_id and c.conversation_id = k.conversation_id",
         columns::NAMES
@@ -163,11 +191,13 @@ async fn read_existing<E: Engine>(
         let number = columns.int()? as usize;
         let Some(touched) = touched.get(number) else { continue };
         let external_id = String::from_utf8_lossy(&columns.bytes()?).into_owned();
+        let is_outdated = columns.int()? != 0;
         let list_version = columns.int()?;
         let (record, turns) = (columns.bytes()?, columns.bytes()?);
         found[number] = Some(Existing {
             named: Named { external_id, ..touched.named.clone() },
             columns: ListColumns::read(&mut columns)?,
+            is_outdated,
             list_version,
             record,
             turns,
@@ -224,7 +254,7 @@ fn fold_one(touched: Touched<'_>, mut existing: Option<Existing>) -> Result<Opti
         Some(existing) => TurnEvents::decode(&existing.turns, &existing.named)?,
         None => TurnEvents::default(),
     };
-    let mut is_news = existing.is_none();
+    let mut is_news = existing.as_ref().is_none_or(|existing| existing.is_outdated);
     for (event, received_at) in &touched.turns {
         is_news |= turns.add(event, *received_at);
     }
@@ -254,12 +284,14 @@ fn fold_one(touched: Touched<'_>, mut existing: Option<Existing>) -> Result<Opti
 
     let words = Words::of(&conversation);
     let record = record::encode(&conversation);
-    let old_words = match &existing {
-        Some(existing) if existing.record == record => words.clone(),
+    let extractions = Extractions::of(&conversation);
+    let (old_words, old_extractions) = match &existing {
+        Some(existing) if existing.record == record => (words.clone(), extractions.clone()),
         Some(existing) => {
-            Words::of_record(&record::decode(&existing.record, touched.organization, conversation.conversation_id)?)
+            let old = record::decode(&existing.record, touched.organization, conversation.conversation_id)?;
+            (Words::of_record(&old), Extractions::of_record(&old))
         }
-        None => Words::default(),
+        None => (Words::default(), Extractions::default()),
     };
     Ok(Some(Folded {
         last_received_at,
@@ -267,6 +299,8 @@ fn fold_one(touched: Touched<'_>, mut existing: Option<Existing>) -> Result<Opti
         columns: ListColumns::of(&conversation),
         words,
         old_words,
+        extractions,
+        old_extractions,
         record,
         turns: encoded_turns,
         new_events,
@@ -362,6 +396,7 @@ async fn write_conversations<E: Engine>(
         } else {
             row.push(Value::Bytes(conversation.conversation.external_id.as_bytes()));
             row.push(Value::Int(conversation.live));
+            row.push(Value::Int(conversation.last_received_at.as_millis()));
             row.extend(conversation.columns.values());
             whole.push(row);
         }
@@ -372,14 +407,18 @@ async fn write_conversations<E: Engine>(
              list_version = k.list_version,
              record = k.record,
              turns = k.turns,
-             turn_count = k.turn_count
+             turn_count = k.turn_count,
+             columns_received_at = k.last_received_at
          from k
          where conversations.organization_id = k.organization_id and conversations.conversation_id = k.conversation_id";
     write::<E>(connection, head, &turns, tail).await?;
 
-    let names = format!("last_received_at, list_version, record, turns, external_id, live, {}", columns::NAMES);
+    let names =
+        format!("last_received_at, list_version, record, turns, external_id, live, columns_received_at, {}", columns::NAMES);
     let head = format!("insert into conversations (organization_id, conversation_id, {names}) values ");
-    let sets: Vec<String> = names.split(", ").map(|name| format!("{0} = excluded.{0}", name.trim())).collect();
+    // What never changes is left alone, and its index with it.
+    let may_change = names.split(", ").map(str::trim).filter(|name| *name != "external_id");
+    let sets: Vec<String> = may_change.map(|name| format!("{name} = excluded.{name}")).collect();
     let tail = format!(" on conflict (organization_id, conversation_id) do update set {}", sets.join(", "));
     Ok(write::<E>(connection, &head, &whole, &tail).await?)
 }
@@ -407,6 +446,46 @@ async fn write_words<E: Engine>(connection: &mut E::Connection, folded: &[Folded
              (select organization_id, kind, word, created_at, conversation_id from k)";
     write::<E>(connection, head, &old, tail).await?;
     let head = "insert into conversation_words (organization_id, kind, word, created_at, conversation_id) values ";
+    Ok(write::<E>(connection, head, &new, " on conflict do nothing").await?)
+}
+
+/// Values by name are few, and most conversations have none: those are left alone.
+async fn write_extractions<E: Engine>(connection: &mut E::Connection, folded: &[Folded<'_>]) -> Result<(), StoreError> {
+    let (mut old, mut new) = (Vec::new(), Vec::new());
+    for conversation in folded {
+        let created_at = conversation.columns.created_at;
+        let is_kept = conversation
+            .existing
+            .as_ref()
+            .is_some_and(|existing| !existing.is_outdated && existing.columns.created_at == created_at)
+            && conversation.old_extractions == conversation.extractions;
+        if is_kept {
+            continue;
+        }
+        let key = || [Value::Text(conversation.organization().as_str()), Value::Id(conversation.id())];
+        let may_have_some = |existing: &Existing| existing.is_outdated || !conversation.old_extractions.is_empty();
+        if conversation.existing.as_ref().is_some_and(may_have_some) {
+            old.push(key().to_vec());
+        }
+        new.extend(conversation.extractions.iter().map(|(name, value)| {
+            let (text, long, number) = value.parts();
+            let mut row = key().to_vec();
+            row.extend([
+                Value::Text(name),
+                Value::OptText(text),
+                Value::OptText(long),
+                Value::OptReal(number),
+                Value::Int(created_at),
+            ]);
+            row
+        }));
+    }
+    let head = "with k (organization_id, conversation_id) as (values ";
+    let tail = ") delete from conversation_values where (organization_id, conversation_id) in
+             (select organization_id, conversation_id from k)";
+    write::<E>(connection, head, &old, tail).await?;
+    let head = "insert into conversation_values
+             (organization_id, conversation_id, name, text_value, long_value, number_value, created_at) values ";
     Ok(write::<E>(connection, head, &new, " on conflict do nothing").await?)
 }
 
@@ -523,12 +602,13 @@ async fn write_history<E: Engine>(
         .filter(|(_, existing)| last_walk.may_see(existing.list_version, now))
         .map(|(conversation, existing)| {
             let json = |words: &[String]| serde_json::to_string(words).unwrap_or_default();
-            (conversation, existing, json(&conversation.old_words.tags), json(&conversation.old_words.topics))
+            let (tags, topics) = (json(&conversation.old_words.tags), json(&conversation.old_words.topics));
+            (conversation, existing, tags, topics, conversation.old_extractions.to_json())
         })
         .collect();
     let rows: Vec<Vec<Value<'_>>> = left
         .iter()
-        .map(|(conversation, existing, tags, topics)| {
+        .map(|(conversation, existing, tags, topics, extractions)| {
             let mut row = vec![
                 Value::Text(conversation.organization().as_str()),
                 Value::Int(version),
@@ -537,6 +617,7 @@ async fn write_history<E: Engine>(
                 Value::Int(now.as_millis()),
                 Value::Text(tags),
                 Value::Text(topics),
+                Value::OptText(extractions.as_deref()),
             ];
             row.extend(existing.columns.values());
             row
@@ -544,7 +625,7 @@ async fn write_history<E: Engine>(
         .collect();
     let head = format!(
         "insert into conversation_list_history
-             (organization_id, valid_to, conversation_id, valid_from, changed_at, tags, topics, {}) values ",
+             (organization_id, valid_to, conversation_id, valid_from, changed_at, tags, topics, custom_values, {}) values ",
         columns::NAMES
     );
     Ok(write::<E>(connection, &head, &rows, " on conflict do nothing").await?)

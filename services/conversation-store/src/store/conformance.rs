@@ -83,19 +83,19 @@ pub(crate) async fn postgres() -> Option<Fixture> {
     Some(Fixture { store: over(&database).await.unwrap(), database, _folder: None })
 }
 
-fn acme() -> OrganizationId {
+pub(super) fn acme() -> OrganizationId {
     "acme".parse().unwrap()
 }
 
-fn at(millis: i64) -> Timestamp {
+pub(super) fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis).unwrap()
 }
 
-fn id(number: u128) -> ConversationId {
+pub(super) fn id(number: u128) -> ConversationId {
     ConversationId(Uuid::from_u128(number))
 }
 
-fn event(conversation: u128, number: u128, time: i64, data: Data) -> Event {
+pub(super) fn event(conversation: u128, number: u128, time: i64, data: Data) -> Event {
     Event {
         event_id: EventId(Uuid::from_u128(conversation << 32 | number)),
         conversation_id: id(conversation),
@@ -107,7 +107,7 @@ fn event(conversation: u128, number: u128, time: i64, data: Data) -> Event {
     }
 }
 
-fn record_of(organization: &OrganizationId, events: Vec<Event>, received: i64) -> Record {
+pub(super) fn record_of(organization: &OrganizationId, events: Vec<Event>, received: i64) -> Record {
     Record {
         record_id: RecordId::derive(organization, events.iter().map(|event| event.event_id)),
         organization_id: organization.clone(),
@@ -119,7 +119,7 @@ fn record_of(organization: &OrganizationId, events: Vec<Event>, received: i64) -
     }
 }
 
-fn started(agent: &str, started_at: i64) -> Facts {
+pub(super) fn started(agent: &str, started_at: i64) -> Facts {
     Facts { agent_id: Some(agent.to_owned()), started_at: Some(at(started_at)), ..Facts::default() }
 }
 
@@ -127,7 +127,7 @@ fn turn(number: u128, role: Role) -> Turn {
     Turn { text: Some("hello".to_owned()), ..Turn::new(TurnId(Uuid::from_u128(number)), role) }
 }
 
-async fn apply(fixture: &Fixture, events: Vec<Event>) {
+pub(super) async fn apply(fixture: &Fixture, events: Vec<Event>) {
     apply_to(fixture, &acme(), events).await;
 }
 
@@ -135,16 +135,16 @@ async fn apply_to(fixture: &Fixture, organization: &OrganizationId, events: Vec<
     fixture.store.apply(&[record_of(organization, events, 1_000)], Position(1), at(1_000)).await.unwrap();
 }
 
-async fn get(fixture: &Fixture, number: u128) -> Option<pb::Conversation> {
+pub(super) async fn get(fixture: &Fixture, number: u128) -> Option<pb::Conversation> {
     let kept = fixture.store.get(&acme(), id(number)).await.unwrap()?;
     Some(record::decode(&kept.bytes, &acme(), kept.id).unwrap())
 }
 
-fn query(filter: Filter, sort: Sort, limit: usize) -> Query {
+pub(super) fn query(filter: Filter, sort: Sort, limit: usize) -> Query {
     Query { organization_id: acme(), filter, sort, limit, cursor: None, count: true, among: None }
 }
 
-async fn ids(fixture: &Fixture, query: &Query) -> Vec<u128> {
+pub(super) async fn ids(fixture: &Fixture, query: &Query) -> Vec<u128> {
     let page = fixture.store.page(query, at(1_000)).await.unwrap();
     page.conversations.iter().map(|kept| kept.id.0.as_u128()).collect()
 }
@@ -247,13 +247,19 @@ async fn two_unlike(fixture: &Fixture) {
             sentiment: Some(if number == 1 { "positive" } else { "negative" }.parse().unwrap()),
             topics: Some(vec![format!("topic {word}"), "any".to_owned()]),
             satisfaction_score: (number == 1).then_some(4.0),
-            outcome: Some(colloquy_events::Outcome { result: text, ..Default::default() }),
+            outcome: Some(colloquy_events::Outcome { result: text.clone(), ..Default::default() }),
+            intent: text.clone(),
             ..Analysis::by(Authority::Provider)
         };
         let mut events =
             vec![event(number as u128, 1, 10, Data::Started(facts)), event(number as u128, 2, 20, Data::Analyzed(analysis))];
         if number == 1 {
-            let ended = Ended { duration_ms: Some(5_000), ..Ended::new(EndStatus::Completed) };
+            let ended = Ended {
+                duration_ms: Some(5_000),
+                end_reason: text.clone(),
+                failure_code: text,
+                ..Ended::new(EndStatus::Completed)
+            };
             events.push(event(1, 3, 30, Data::Ended(ended)));
             events.push(event(1, 4, 30, Data::TurnAdded(turn(1, Role::User))));
         }
@@ -320,7 +326,7 @@ async fn every_filter_finds_what_it_should(fixture: &Fixture) {
 }
 
 /// Returns the filter that an expression is.
-fn expression(text: &str) -> Filter {
+pub(super) fn expression(text: &str) -> Filter {
     Filter::of(
         colloquy_filter::parse(text, colloquy_filter::View::Conversations).unwrap_or_else(|error| panic!("{text}: {error}")),
     )
@@ -433,7 +439,13 @@ async fn a_list_can_be_narrowed_to_some_conversations(fixture: &Fixture) {
 }
 
 /// Walks a list to its end, changing it between pages, and returns what was seen.
-async fn walk(fixture: &Fixture, filter: &Filter, sort: Sort, limit: usize, mut changes: Vec<Vec<Event>>) -> Vec<u128> {
+pub(super) async fn walk(
+    fixture: &Fixture,
+    filter: &Filter,
+    sort: Sort,
+    limit: usize,
+    mut changes: Vec<Vec<Event>>,
+) -> Vec<u128> {
     let mut wanted = query(filter.clone(), sort, limit);
     let mut seen = Vec::new();
     for _ in 0..100 {
@@ -451,7 +463,7 @@ async fn walk(fixture: &Fixture, filter: &Filter, sort: Sort, limit: usize, mut 
 
 /// Changes some of what lists sort and filter by.
 fn any_change() -> impl Strategy<Value = Vec<Event>> {
-    let change = (0..12_u128, 0..6_u8, 0..4_i64, any::<u32>()).prop_map(|(conversation, kind, value, number)| {
+    let change = (0..12_u128, 0..8_u8, 0..4_i64, any::<u32>()).prop_map(|(conversation, kind, value, number)| {
         let time = 10_000 + i64::from(number % 1_000);
         let number = u128::from(number) + 100;
         let word = format!("w{value}");
@@ -465,6 +477,13 @@ fn any_change() -> impl Strategy<Value = Vec<Event>> {
                 ..Analysis::by(Authority::Provider)
             }),
             4 => Data::Patched(Patch { tags: Some(vec![word]), ..Patch::default() }),
+            5 => Data::Analyzed(Analysis {
+                intent: (value != 3).then(|| word.clone()),
+                keywords: Some(vec![word.clone(), "w0".to_owned()]),
+                custom_analysis: serde_json::json!({"plan": word, "size": value}).as_object().cloned(),
+                ..Analysis::by(Authority::Provider)
+            }),
+            6 => Data::ErrorRaised(colloquy_events::ErrorRaised { code: word, message: None, component: None }),
             _ => Data::Updated(colloquy_events::Update {
                 facts: Facts { client_id: Some(word), ..Facts::default() },
                 status: None,
@@ -492,6 +511,14 @@ fn any_filter() -> impl Strategy<Value = Filter> {
         word().prop_map(|word| expression(&format!("NOT tag:{word} status != completed"))),
         word().prop_map(|word| expression(&format!("(topic:{word} OR tag:\"w*\") NOT client_id = {word}"))),
         (0..4_u8).prop_map(|count| expression(&format!("turn_count >= {count} OR NOT duration_seconds:*"))),
+        word().prop_map(|word| expression(&format!("intent = {word}"))),
+        word().prop_map(|word| expression(&format!("custom.plan = {word}"))),
+        (0..4_u8).prop_map(|size| expression(&format!("custom.size = {size}"))),
+        word().prop_map(|word| expression(&format!("NOT custom.plan:{word} keyword:w0"))),
+        word().prop_map(|word| expression(&format!("error_code:{word} OR custom.size > 2"))),
+        (0..2_000_i64).prop_map(|from| expression(&format!("started_at >= {}", at(from)))),
+        Just(expression("external_id = c3 OR external_id = \"c1*\"")),
+        Just(expression("external_id = c3")),
     ]
 }
 
@@ -499,7 +526,7 @@ async fn a_walk_sees_the_list_as_it_was_when_it_began(fixture: &Fixture) {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
-    for round in 0..80_u32 {
+    for round in 0..120_u32 {
         let mut draw =
             |strategy: proptest::strategy::BoxedStrategy<Vec<Event>>| strategy.new_tree(&mut runner).unwrap().current();
         // Every round goes on from where the one before left the conversations.
@@ -775,6 +802,9 @@ async fn every_filter_has_an_index_that_keeps_the_default_order() {
         expression("turn_count > 5 AND satisfaction_score > 1 AND channel != phone AND NOT (outcome = x OR caller:*)"),
         expression("agent_id = a AND (tag:x OR topic = \"y*\") AND NOT tag:*"),
         expression("(tag:x OR tag:y) AND NOT agent_id = a"),
+        expression("custom.plan = gold AND agent_id = a AND NOT custom.size > 5"),
+        expression("custom.size = 5 AND status = failed"),
+        expression("started_at > 2026-01-01T00:00:00Z AND (intent = a OR direction = inbound) AND cost > 1"),
     ]);
     let after = Place { key: crate::list::Key::Int(5), id: Uuid::nil() };
     // What was said somewhere is looked up, whatever else is asked.
@@ -806,7 +836,7 @@ async fn every_filter_has_an_index_that_keeps_the_default_order() {
     }
 }
 
-async fn explain(pool: &sqlx::SqlitePool, statement: sqlx::QueryBuilder<sqlx::Sqlite>) -> Vec<String> {
+pub(super) async fn explain(pool: &sqlx::SqlitePool, statement: sqlx::QueryBuilder<sqlx::Sqlite>) -> Vec<String> {
     use super::engine::Engine;
     let mut connection = pool.acquire().await.unwrap();
     let explained = sqlx::QueryBuilder::<sqlx::Sqlite>::with_arguments(

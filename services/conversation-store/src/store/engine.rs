@@ -22,6 +22,14 @@ pub(crate) trait Engine: Database + Sized {
     const BYTEWISE: &'static str;
     /// The table `e` whose `value` takes each member of the JSON array in column `column`.
     fn words_of(column: &str) -> String;
+    /// The table `e` whose `key` takes the name of each member of the JSON object in column `column`.
+    fn members_of(column: &str) -> String;
+    /// The text a member of it is, or null.
+    const MEMBER_TEXT: &'static str;
+    /// The number a member of it is, or null.
+    const MEMBER_NUMBER: &'static str;
+    /// The text whose bytes are in `column`.
+    fn text_of(column: &str) -> String;
     /// Adds the table `k` with `ids` as its `id`; one text of SQL, however many they are.
     fn push_ids(builder: &mut QueryBuilder<Self>, ids: &[Uuid]);
     /// Binds a value at the end of a statement.
@@ -159,6 +167,17 @@ impl Engine for Sqlite {
         format!("json_each({column}) as e")
     }
 
+    fn members_of(column: &str) -> String {
+        format!("json_each({column}) as e")
+    }
+
+    const MEMBER_TEXT: &'static str = "(case when e.type = 'text' then e.value end)";
+    const MEMBER_NUMBER: &'static str = "(case when e.type in ('integer', 'real') then e.value end)";
+
+    fn text_of(column: &str) -> String {
+        format!("cast({column} as text)")
+    }
+
     fn push_ids(builder: &mut QueryBuilder<Self>, ids: &[Uuid]) {
         let mut list = String::with_capacity(2 + ids.len() * 35);
         list.push('[');
@@ -191,6 +210,19 @@ impl Engine for Postgres {
 
     fn words_of(column: &str) -> String {
         format!("json_array_elements_text({column}::json) as e(value)")
+    }
+
+    fn members_of(column: &str) -> String {
+        format!("json_each({column}::json) as e(key, value)")
+    }
+
+    const MEMBER_TEXT: &'static str = "(case json_typeof(e.value) when 'string' then e.value #>> '{}' end)";
+    const MEMBER_NUMBER: &'static str =
+        "(case json_typeof(e.value) when 'number' then cast(e.value #>> '{}' as double precision) end)";
+
+    fn text_of(column: &str) -> String {
+        // No text holds the character NUL.
+        format!("(case when position('\\x00'::bytea in {column}) = 0 then convert_from({column}, 'UTF8') end)")
     }
 
     fn push_ids(builder: &mut QueryBuilder<Self>, ids: &[Uuid]) {

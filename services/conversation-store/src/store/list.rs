@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::engine::{Columns, Engine, Value, read};
 use super::sql::SqlStore;
 use super::{Candidates, Kept, Page};
-use crate::list::{Cursor, Filter, Key, Place, Query, Sort, SortField};
+use crate::list::{Cursor, Filter, Key, Lead, Place, Query, Sort, SortField};
 
 /// A conversation of a page; with its record where it was read already.
 struct Entry {
@@ -122,21 +122,44 @@ async fn read_entries<E: Engine>(
 struct Part<'q> {
     /// The tag or topic that leads.
     word: Option<(&'static str, &'q str)>,
+    /// What else few have in common.
+    lead: Option<&'q Lead>,
     /// One of several values, when nothing better leads.
     value: Option<(&'static str, &'q str)>,
     /// Only those without the value that is sorted by.
     absent: bool,
+    /// How it is read.
+    reach: Reach,
 }
+
+/// How the conversations of a part are read.
+#[derive(Clone, Copy)]
+enum Reach {
+    /// In the list's order, by an index.
+    All,
+    /// Likewise, up to the one with this key.
+    UpTo(Key),
+    /// As they lie in the table, and sorted then: where few of many are wanted, ten times as fast as looking each up.
+    AsTheyLie,
+}
+
+/// So many conversations are looked up by an index, to find a page of those that no index leads to.
+const LOOKED_UP: i64 = 20_000;
 
 fn parts(query: &Query) -> Vec<Part<'_>> {
     let filter = &query.filter;
-    let whole = Part { word: None, value: None, absent: false };
+    let whole = Part { word: None, lead: None, value: None, absent: false, reach: Reach::All };
+    let by_id = filter.lead.as_ref().filter(|lead| matches!(lead, Lead::ExternalId(_)));
     let leads: Vec<Part<'_>> = if query.among.is_some() {
         vec![whole]
+    } else if by_id.is_some() && filter.tags.is_empty() && filter.topic.is_none() {
+        vec![Part { lead: by_id, ..whole }]
     } else if !filter.tags.is_empty() {
         filter.tags.iter().map(|tag| Part { word: Some(("tag", tag)), ..whole }).collect()
     } else if let Some(topic) = &filter.topic {
         vec![Part { word: Some(("topic", topic)), ..whole }]
+    } else if filter.lead.is_some() {
+        vec![Part { lead: filter.lead.as_ref(), ..whole }]
     } else if !filter.equal.is_empty() {
         vec![whole]
     } else if let Some((column, values)) = &filter.one_of {
@@ -165,6 +188,54 @@ impl Part<'_> {
         version: i64,
         with_records: bool,
     ) -> Result<Vec<Entry>, sqlx::Error> {
+        if self.is_led_by_order_alone(query) {
+            let edge = E::fetch(connection, self.edge::<E>(query)).await?;
+            if let Some(edge) = edge.first() {
+                let key = read_key(&mut Columns::<E>::of(edge), query.sort.field)?;
+                let near = Part { reach: Reach::UpTo(key), ..*self };
+                let near = near.fetch::<E>(connection, query, version, with_records).await?;
+                if near.len() > query.limit {
+                    return Ok(near);
+                }
+                let all = Part { reach: Reach::AsTheyLie, ..*self };
+                return all.fetch::<E>(connection, query, version, with_records).await;
+            }
+        }
+        self.fetch::<E>(connection, query, version, with_records).await
+    }
+
+    /// Returns whether nothing but the list's order leads to what is asked for, so that all conversations may have to be looked at.
+    fn is_led_by_order_alone(&self, query: &Query) -> bool {
+        let Filter { equal, statuses, rest, .. } = &query.filter;
+        let is_led = self.word.is_some() || self.lead.is_some() || self.value.is_some() || self.absent;
+        rest.is_some() && !is_led && query.among.is_none() && equal.is_empty() && statuses.is_empty()
+    }
+
+    /// Returns the statement that finds the key of the last conversation to be looked up by an index, if there are more.
+    fn edge<E: Engine>(&self, query: &Query) -> QueryBuilder<E> {
+        let Sort { field, descending } = query.sort;
+        let column = format!("c.{}", field.column());
+        let mut builder = QueryBuilder::new(format!("select {column} from "));
+        push_conversations(&mut builder, query);
+        push_times(&mut builder, "c.created_at", &query.filter);
+        if field.may_be_absent() {
+            builder.push(format!(" and {column} is not null"));
+        }
+        if let Some(Place { key, id }) = query.cursor.map(|cursor| cursor.after) {
+            push_after(&mut builder, &column, "c.conversation_id", descending, key, id);
+        }
+        builder.push(format!(" order by {column}{}, c.conversation_id limit 1 offset ", if descending { " desc" } else { "" }));
+        E::bind(&mut builder, Value::Int(LOOKED_UP));
+        builder
+    }
+
+    async fn fetch<E: Engine>(
+        &self,
+        connection: &mut E::Connection,
+        query: &Query,
+        version: i64,
+        with_records: bool,
+    ) -> Result<Vec<Entry>, sqlx::Error> {
         let rows = E::fetch(connection, self.statement::<E>(query, version, with_records)).await?;
         rows.iter()
             .map(|row| {
@@ -180,14 +251,17 @@ impl Part<'_> {
     fn statement<E: Engine>(&self, query: &Query, version: i64, with_records: bool) -> QueryBuilder<E> {
         let Sort { field, descending } = query.sort;
         // The words carry what lists are sorted by unless told otherwise, so that their own index serves that order.
-        let lead = if self.word.is_some() && field == SortField::CreatedAt { "w" } else { "c" };
-        // Some conversations are looked up and sorted: how many of a list they are, no index knows.
-        let is_sorted = query.among.is_some();
+        let by_value = self.lead.filter(|lead| !matches!(lead, Lead::ExternalId(_)));
+        let is_led = self.word.is_some() || by_value.is_some();
+        let lead = if is_led && field == SortField::CreatedAt { "w" } else { "c" };
+        // Some conversations are looked up and sorted: how many of a list they are, no index knows. Those with one id are few.
+        let as_they_lie = matches!(self.reach, Reach::AsTheyLie);
+        let is_sorted = query.among.is_some() || as_they_lie || (self.lead.is_some() && by_value.is_none());
         let column = if is_sorted { format!("({lead}.{} + 0)", field.column()) } else { format!("{lead}.{}", field.column()) };
         let mut builder = QueryBuilder::new("select c.conversation_id, ");
         builder.push(&column).push(if with_records { ", c.record from " } else { " from " });
-        match self.word {
-            Some((kind, word)) => {
+        match (self.word, by_value) {
+            (Some((kind, word)), _) => {
                 builder.push("conversation_words w cross join conversations c where w.organization_id = ");
                 E::bind(&mut builder, Value::Text(query.organization_id.as_str()));
                 builder.push(" and w.kind = ");
@@ -196,7 +270,15 @@ impl Part<'_> {
                 E::bind(&mut builder, Value::Text(word));
                 builder.push(" and c.organization_id = w.organization_id and c.conversation_id = w.conversation_id");
             }
-            None => push_conversations(&mut builder, query),
+            (None, Some(value)) => {
+                builder.push("conversation_values w cross join conversations c where ");
+                push_values(&mut builder, query, value);
+                builder.push(" and c.organization_id = w.organization_id and c.conversation_id = w.conversation_id");
+            }
+            (None, None) => push_conversations(&mut builder, query),
+        }
+        if let Some(Lead::ExternalId(id)) = self.lead {
+            push_external_id(&mut builder, query, id);
         }
         builder.push(" and c.list_version <= ");
         E::bind(&mut builder, Value::Int(version));
@@ -204,7 +286,14 @@ impl Part<'_> {
             builder.push(format!(" and c.{column} = "));
             E::bind(&mut builder, Value::Text(value));
         }
-        push_filter(&mut builder, "c", lead, &query.filter, self.value.map(|(column, _)| column), field);
+        let created_at = if as_they_lie { "(c.created_at + 0)".to_owned() } else { format!("{lead}.created_at") };
+        push_times(&mut builder, &created_at, &query.filter);
+        let sorted_by = if as_they_lie { SortField::CreatedAt } else { field };
+        push_filter(&mut builder, "c", &query.filter, self.value.map(|(column, _)| column), sorted_by);
+        if let Reach::UpTo(key) = self.reach {
+            builder.push(format!(" and {column} {} ", if descending { ">=" } else { "<=" }));
+            E::bind(&mut builder, key_value(key));
+        }
         if let (Some(topic), Some(("tag", _))) = (&query.filter.topic, self.word) {
             push_topic(&mut builder, topic);
         }
@@ -260,11 +349,20 @@ fn push_after<E: Engine>(builder: &mut QueryBuilder<E>, column: &str, id: &str, 
     builder.push(")");
 }
 
-/// Narrows to what the filter's columns say, but `decided`. `times` is the table whose `created_at` is compared.
+/// Narrows to when the filter says; `column` is when conversations were created.
+fn push_times<E: Engine>(builder: &mut QueryBuilder<E>, column: &str, filter: &Filter) {
+    for (bound, operator) in [(filter.created_from, ">="), (filter.created_before, "<")] {
+        if let Some(bound) = bound {
+            builder.push(format!(" and {column} {operator} "));
+            E::bind(builder, Value::Int(bound.as_millis()));
+        }
+    }
+}
+
+/// Narrows to what else the filter's columns say, but `decided`.
 fn push_filter<E: Engine>(
     builder: &mut QueryBuilder<E>,
     table: &str,
-    times: &str,
     filter: &Filter,
     decided: Option<&str>,
     sorted_by: SortField,
@@ -293,13 +391,6 @@ fn push_filter<E: Engine>(
             }
         }
     }
-    let bounds = [(filter.created_from, ">="), (filter.created_before, "<")];
-    for (bound, operator) in bounds {
-        if let Some(bound) = bound {
-            builder.push(format!(" and {times}.created_at {operator} "));
-            E::bind(builder, Value::Int(bound.as_millis()));
-        }
-    }
     // As above: lists sorted by something else keep their order's index.
     let duration = if sorted_by == SortField::Duration { "duration_ms" } else { "duration_ms + 0" };
     for (bound, operator) in [(filter.duration_min_ms, ">="), (filter.duration_max_ms, "<=")] {
@@ -308,6 +399,31 @@ fn push_filter<E: Engine>(
             E::bind(builder, Value::Int(bound));
         }
     }
+}
+
+/// Narrows `w` to the values that lead.
+fn push_values<E: Engine>(builder: &mut QueryBuilder<E>, query: &Query, lead: &Lead) {
+    let (name, column, value) = match lead {
+        Lead::Text { name, is } => (name, "text_value", Value::Text(is)),
+        Lead::Number { name, is } => (name, "number_value", Value::Real(*is)),
+        // Leads by itself.
+        Lead::ExternalId(_) => return,
+    };
+    builder.push("w.organization_id = ");
+    E::bind(builder, Value::Text(query.organization_id.as_str()));
+    builder.push(" and w.name = ");
+    E::bind(builder, Value::Text(name));
+    builder.push(format!(" and w.{column} = "));
+    E::bind(builder, value);
+}
+
+/// Narrows to an id of a provider. Asked for by itself, the database reads nothing but the index of those ids.
+fn push_external_id<E: Engine>(builder: &mut QueryBuilder<E>, query: &Query, id: &str) {
+    builder.push(" and c.conversation_id in (select i.conversation_id from conversations i where i.organization_id = ");
+    E::bind(builder, Value::Text(query.organization_id.as_str()));
+    builder.push(" and i.external_id = ");
+    E::bind(builder, Value::Bytes(id.as_bytes()));
+    builder.push(")");
 }
 
 fn push_topic<E: Engine>(builder: &mut QueryBuilder<E>, topic: &str) {
@@ -365,24 +481,69 @@ fn push_condition<E: Engine>(builder: &mut QueryBuilder<E>, rest: &Expression, p
     }
 }
 
-/// Returns where a field of the conversations themselves stands. The times of words are those of their conversations; that they
-/// are compared by order keeps PostgreSQL from reading all words of the organization, to look up those of one page.
+/// Returns where a field of the conversations themselves stands. The times of words and values are those of their conversations; that
+/// they are compared by order keeps PostgreSQL from reading all of the organization's, to look up those of one page.
 fn kept_place<E: Engine>(field: &Field) -> FieldPlace {
-    place::<E>("c", field, |kind| FieldPlace::Words {
-        from: format!(
-            "conversation_words x where x.organization_id = c.organization_id and x.conversation_id = c.conversation_id
-                 and x.created_at <= c.created_at and x.kind = '{kind}'"
-        ),
-        word: format!("x.word{}", E::BYTEWISE),
-    })
+    let of_conversation = |table: &str, alias: &str| {
+        format!(
+            "{table} {alias} where {alias}.organization_id = c.organization_id and {alias}.conversation_id = c.conversation_id
+                 and {alias}.created_at <= c.created_at"
+        )
+    };
+    let words = |kind: &str| match json_column(kind) {
+        Some(column) => json_words::<E>("c", column),
+        None => FieldPlace::Words {
+            from: format!("{} and x.kind = '{kind}'", of_conversation("conversation_words", "x")),
+            word: format!("x.word{}", E::BYTEWISE),
+        },
+    };
+    match field {
+        Field::Known("external_id") => FieldPlace::Column(format!("{}{}", E::text_of("c.external_id"), E::BYTEWISE)),
+        Field::Custom(_) => FieldPlace::Extracted {
+            from: of_conversation("conversation_values", "v"),
+            name: "v.name".to_owned(),
+            text: format!("coalesce(v.text_value, v.long_value){}", E::BYTEWISE),
+            number: "v.number_value".to_owned(),
+        },
+        field => place::<E>("c", field, words),
+    }
 }
 
 /// Returns where a field stands in what conversations were before they changed.
 fn history_place<E: Engine>(field: &Field) -> FieldPlace {
-    place::<E>("h", field, |kind| FieldPlace::Words {
-        from: format!("{} where 1 = 1", E::words_of(&format!("h.{kind}s"))),
-        word: format!("e.value{}", E::BYTEWISE),
-    })
+    let words = |kind: &str| match json_column(kind) {
+        Some(column) => json_words::<E>("h", column),
+        None => json_words::<E>("h", &format!("{kind}s")),
+    };
+    match field {
+        // That never changes.
+        Field::Known("external_id") => FieldPlace::Column(format!(
+            "(select {} from conversations i where i.organization_id = h.organization_id and i.conversation_id = h.conversation_id){}",
+            E::text_of("i.external_id"),
+            E::BYTEWISE
+        )),
+        Field::Custom(_) => FieldPlace::Extracted {
+            from: format!("{} where 1 = 1", E::members_of("h.custom_values")),
+            name: "e.key".to_owned(),
+            text: format!("{}{}", E::MEMBER_TEXT, E::BYTEWISE),
+            number: E::MEMBER_NUMBER.to_owned(),
+        },
+        field => place::<E>("h", field, words),
+    }
+}
+
+/// Returns the column with the words of this kind where they stand with their conversation: those that no index has.
+fn json_column(kind: &str) -> Option<&'static str> {
+    match kind {
+        "keyword" => Some("keywords"),
+        "error" => Some("error_codes"),
+        _ => None,
+    }
+}
+
+fn json_words<E: Engine>(table: &str, column: &str) -> FieldPlace {
+    let from = format!("{} where 1 = 1", E::words_of(&format!("{table}.{column}")));
+    FieldPlace::Words { from, word: format!("e.value{}", E::BYTEWISE) }
 }
 
 /// Columns are written as expressions, so that they filter what an index in the list's order yields instead of choosing one.
@@ -406,7 +567,8 @@ async fn read_history<E: Engine>(connection: &mut E::Connection, query: &Query, 
     E::bind(&mut builder, Value::Int(version));
     builder.push(" and h.valid_from <= ");
     E::bind(&mut builder, Value::Int(version));
-    push_filter(&mut builder, "h", "h", &query.filter, None, field);
+    push_times(&mut builder, "h.created_at", &query.filter);
+    push_filter(&mut builder, "h", &query.filter, None, field);
     let topic = query.filter.topic.as_slice();
     for (words, wanted) in [("h.tags", query.filter.tags.as_slice()), ("h.topics", topic)] {
         if wanted.is_empty() {
@@ -453,7 +615,8 @@ async fn read_history<E: Engine>(connection: &mut E::Connection, query: &Query, 
 async fn count<E: Engine>(connection: &mut E::Connection, query: &Query) -> Result<i64, sqlx::Error> {
     let mut builder = QueryBuilder::<E>::new("select count(*) from ");
     push_conversations(&mut builder, query);
-    push_filter(&mut builder, "c", "c", &query.filter, None, SortField::Duration);
+    push_times(&mut builder, "c.created_at", &query.filter);
+    push_filter(&mut builder, "c", &query.filter, None, SortField::Duration);
     let topic = query.filter.topic.as_slice();
     for (kind, words) in [("tag", query.filter.tags.as_slice()), ("topic", topic)] {
         if words.is_empty() || query.among.is_some() {
@@ -469,6 +632,15 @@ async fn count<E: Engine>(connection: &mut E::Connection, query: &Query) -> Resu
             E::bind(&mut builder, Value::Text(word));
         }
         builder.push("))");
+    }
+    match &query.filter.lead {
+        Some(Lead::ExternalId(id)) => push_external_id(&mut builder, query, id),
+        Some(value) if query.among.is_none() => {
+            builder.push(" and c.conversation_id in (select w.conversation_id from conversation_values w where ");
+            push_values(&mut builder, query, value);
+            builder.push(")");
+        }
+        _ => {}
     }
     push_rest::<E>(&mut builder, query, &kept_place::<E>);
     let rows = E::fetch(connection, builder).await?;

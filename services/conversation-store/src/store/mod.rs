@@ -8,6 +8,9 @@ pub(crate) mod conformance;
 mod engine;
 mod history;
 mod list;
+#[cfg(test)]
+mod listed;
+mod outdated;
 mod postgres;
 #[cfg(test)]
 mod replicas;
@@ -27,6 +30,7 @@ use colloquy_types::{ConversationId, OrganizationId, Position, Provider, Timesta
 
 use crate::list::{Cursor, Query};
 
+pub(crate) use outdated::Outdated;
 use sql::SqlStore;
 
 /// For how long a list can be walked: what its conversations were before they changed is remembered as long.
@@ -43,6 +47,9 @@ pub(crate) trait ConversationStore: Send + Sync {
 
     /// Returns the record of a conversation.
     async fn get(&self, organization: &OrganizationId, id: ConversationId) -> Result<Option<Kept>, StoreError>;
+
+    /// Returns the records of conversations, in no order; none of those that do not exist.
+    async fn get_all(&self, organization: &OrganizationId, ids: &[ConversationId]) -> Result<Vec<Kept>, StoreError>;
 
     /// Returns the events of a conversation, in no order; none when it does not exist.
     async fn events(&self, organization: &OrganizationId, id: ConversationId) -> Result<Vec<Received>, StoreError>;
@@ -78,6 +85,10 @@ pub(crate) trait ConversationStore: Send + Sync {
 
     /// Forgets what lists were before `before`.
     async fn forget_lists(&self, before: Timestamp) -> Result<(), StoreError>;
+
+    /// Folds up to `limit` conversations behind `after` again that a release wrote which did not know all that lists are filtered by,
+    /// the last heard of first; returns where to go on, if there may be more.
+    async fn renew(&self, after: Option<&Outdated>, limit: usize, now: Timestamp) -> Result<Option<Outdated>, StoreError>;
 
     /// Keeps a record that could not be folded, and why.
     async fn set_aside(&self, record: &SetAside) -> Result<(), StoreError>;

@@ -7,10 +7,11 @@ use colloquy_storage::StoreError;
 use colloquy_types::{ConversationId, OrganizationId, Position, Provider, Timestamp};
 use prost::Message;
 use sqlx::{Pool, QueryBuilder};
+use uuid::Uuid;
 
 use super::engine::{Columns, Engine, Value, statement};
 use super::history::Walks;
-use super::{AgentSeen, Candidates, ConversationStore, Kept, Page, Received, SetAside, Stuck};
+use super::{AgentSeen, Candidates, ConversationStore, Kept, Outdated, Page, Received, SetAside, Stuck};
 use crate::compression;
 use crate::list::{Cursor, Query};
 use crate::stored_event;
@@ -32,7 +33,7 @@ fn by_id<E: Engine>(select: &str, organization: &OrganizationId, id: Conversatio
     builder
 }
 
-fn provider(text: &str) -> Result<Provider, StoreError> {
+pub(super) fn provider(text: &str) -> Result<Provider, StoreError> {
     text.parse().map_err(|_| StoreError::Corrupt("a provider".to_owned()))
 }
 
@@ -56,6 +57,21 @@ impl<E: Engine> ConversationStore for SqlStore<E> {
             Some(row) => Ok(Some(Kept { id, bytes: Columns::<E>::of(row).bytes()? })),
             None => Ok(None),
         }
+    }
+
+    async fn get_all(&self, organization: &OrganizationId, ids: &[ConversationId]) -> Result<Vec<Kept>, StoreError> {
+        let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+        let mut builder = QueryBuilder::<E>::new("select c.conversation_id, c.record from ");
+        E::push_ids(&mut builder, &ids);
+        builder.push(" cross join conversations c where c.conversation_id = k.id and c.organization_id = ");
+        E::bind(&mut builder, Value::Text(organization.as_str()));
+        let mut connection = self.readers.acquire().await?;
+        let rows = E::fetch(&mut connection, builder).await?;
+        let kept = |row| {
+            let mut columns = Columns::<E>::of(row);
+            Ok(Kept { id: ConversationId(columns.id()?), bytes: columns.bytes()? })
+        };
+        rows.iter().map(kept).collect()
     }
 
     async fn events(&self, organization: &OrganizationId, id: ConversationId) -> Result<Vec<Received>, StoreError> {
@@ -147,6 +163,10 @@ impl<E: Engine> ConversationStore for SqlStore<E> {
         E::bind(&mut builder, Value::Int(before.as_millis()));
         E::execute(&mut connection, builder).await?;
         Ok(())
+    }
+
+    async fn renew(&self, after: Option<&Outdated>, limit: usize, now: Timestamp) -> Result<Option<Outdated>, StoreError> {
+        self.renew_batch(after, limit, now).await
     }
 
     async fn set_aside(&self, record: &SetAside) -> Result<(), StoreError> {

@@ -70,7 +70,12 @@ pub(super) fn was_told_before(one: (&Event, Timestamp), other: (&Event, Timestam
     }
 }
 
-impl Touched<'_> {
+impl<'a> Touched<'a> {
+    /// Returns a conversation of which nothing new is said.
+    pub(super) fn by_nothing(organization: &'a OrganizationId, named: Named) -> Self {
+        Self { organization, named, course: BTreeMap::new(), turns: Vec::new() }
+    }
+
     /// Returns the lock that keeps other writers from this conversation, one of a bounded number.
     pub(super) fn lock(&self) -> i64 {
         let bytes = self.named.conversation_id.as_bytes();

@@ -80,7 +80,10 @@ pub(super) struct FilterParameters {
     /// At most this long.
     duration_max_seconds: Option<f64>,
     /// A filter in the language of AIP-160, for example `duration_seconds > 60 AND tags:"vip"`. It narrows what the other parameters
-    /// leave.
+    /// leave. Beside what they name it knows `agent_version_id`, `external_id`, `direction`, `end_reason`, `failure_code`,
+    /// `error_code`, `intent`, `keyword`, `turn_count`, `satisfaction_score`, `cost`, `cost_currency`, `created_at`, `started_at`,
+    /// `ended_at` and values extracted by name, for example `custom.plan = "gold"` or `custom.paid = true`. What is asked of a
+    /// conversation that is not over is what its provider and people have said of it so far.
     filter: Option<String>,
 }
 

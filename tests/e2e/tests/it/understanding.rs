@@ -190,6 +190,61 @@ async fn questions_are_answered_by_agent_and_hour_with_a_way_to_the_conversation
 }
 
 #[tokio::test]
+async fn every_point_leads_to_the_conversations_it_counts() {
+    // What language was spoken the list knows from providers only.
+    const OTHER_FIGURES: [&str; 1] = ["language"];
+    for engine in Engine::all().await {
+        let server = Server::start(engine).await;
+        let (mut sources, mut position) = (BTreeMap::new(), 0);
+        for sample in samples() {
+            if !sources.contains_key(sample.provider.as_str()) {
+                sources.insert(sample.provider.as_str(), server.source(sample.provider).await);
+            }
+            let answer = server.deliver(&sources[sample.provider.as_str()], &sample.body).await.unwrap();
+            position = position.max(answer.json::<Value>().await.unwrap()["position"].as_u64().unwrap());
+        }
+        position = position.max(converse(&server, "15:00:00", "nia", &refund(), completed(21)).await.1);
+
+        // Those that are over: of others our own analysers tell the record nothing yet.
+        let list = server
+            .get(&format!("/v1/conversations?page_size=100&min_position={position}&filter=NOT%20status=initiated%20AND%20NOT%20status=in_progress"))
+            .await;
+        let mut names: Vec<String> = server.get("/v1/analytics/schema").await["dimensions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|dimension| dimension["name"].as_str().unwrap().to_owned())
+            .filter(|name| name != "custom.NAME" && !OTHER_FIGURES.contains(&name.as_str()))
+            .collect();
+        assert!(names.len() > 20, "{names:?}");
+        for conversation in list["conversations"].as_array().unwrap() {
+            let id = conversation["conversation_id"].as_str().unwrap();
+            server.eventually(&format!("/v1/conversations/{id}/analytics"), |figures| figures["settled"] == json!(true)).await;
+            let custom = conversation["analytics"]["custom_analysis"].as_object();
+            names.extend(custom.into_iter().flatten().map(|(name, _)| format!("custom.{name}")));
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert!(names.iter().any(|name| name.starts_with("custom.")), "{names:?}");
+        let mut followed = 0;
+        for name in names {
+            // Hours and days are listed as stretches of time, of which a month has few.
+            let step = if ["hour_of_day", "day_of_week"].contains(&name.as_str()) { json!("month") } else { Value::Null };
+            let question = json!({"measures": [{"op": "count", "alias": "n"}], "dimensions": [name], "min_position": position,
+                "filter": {"filter": "status = completed OR status = failed OR status = abandoned"},
+                "time": {"from": "2015-01-01T00:00:00Z", "to": "2035-01-01T00:00:00Z", "step": step, "timezone": "Europe/Berlin"}});
+            let answer = server.post("/v1/analytics/query", &question).await;
+            for row in answer["rows"].as_array().unwrap().iter().filter(|row| row["n"] != json!(0)) {
+                let url = row["conversations_url"].as_str().unwrap_or_else(|| panic!("{name}: {row}"));
+                server.eventually(&format!("{url}&include_total=true"), |list| list["total"] == row["n"]).await;
+                followed += 1;
+            }
+        }
+        assert!(followed > 50, "{followed}");
+    }
+}
+
+#[tokio::test]
 async fn bad_questions_are_refused_by_name() {
     for engine in Engine::all().await {
         let server = Server::start(engine).await;

@@ -1,10 +1,13 @@
 //! Answers, beside what counting by hand comes to.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
+use colloquy_filter::{Field, FieldValue, View, conversations, evaluate};
 use colloquy_proto::analytics::v1 as pb;
 use colloquy_storage::Database;
 use colloquy_storage::engine::{Columns, Engine, Value};
+use colloquy_types::Timestamp;
 use jiff::tz::TimeZone;
 use sqlx::Pool;
 
@@ -462,10 +465,108 @@ pub(super) async fn a_row_says_how_its_conversations_are_listed(fixture: &Fixtur
         "started_after=2026-03-26T23%3A00%3A00.000Z&started_before=2026-03-27T23%3A00%3A00.000Z&status=completed&agent_id=a%26b\
          &filter=%28turn_count%20%3E%3D%202%29%20AND%20NOT%20outcome%3A%2A"
     );
-    for dimension in ["hour_of_day", "custom.plan", "intent"] {
-        let rows = fixture.ask(&question(count(), &[dimension], "", "UTC", FROM, TO)).await.rows;
-        assert_eq!(rows[0].conversations_query, "", "the list does not know {dimension}");
+    let time = "started_after=2026-03-27T00%3A00%3A00.000Z&started_before=2026-03-28T00%3A00%3A00.000Z";
+    for (dimension, expected) in [
+        ("intent", format!("{time}&filter=NOT%20intent%3A%2A")),
+        ("custom.plan", format!("{time}&filter=NOT%20custom.plan%3A%2A")),
+        ("day_of_week", time.to_owned()),
+        ("hour_of_day", time.replace("T00", "T10").replace("28T10", "27T11")),
+    ] {
+        let request = question(count(), &[dimension], "day", "UTC", "2026-03-27T00:00:00Z", "2026-03-28T00:00:00Z");
+        let rows = fixture.ask(&request).await.rows;
+        assert_eq!(rows[0].conversations_query, expected, "{dimension}");
     }
+    let request = question(count(), &["hour_of_day"], "year", "UTC", "2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z");
+    assert_eq!(fixture.ask(&request).await.rows[0].conversations_query, "", "too many stretches");
+    let mut request = question(count(), &["agent_id"], "", "UTC", FROM, TO);
+    request.filter = filter("agent_talk_ms >= 0 OR turn_count >= 2");
+    assert_eq!(fixture.ask(&request).await.rows[0].conversations_query, "", "the list does not know how long agents talked");
+}
+
+/// The conversations a query string of the list narrows to, as the list's service reads it.
+fn listed<'a>(made: &'a [Made], query: &str) -> Vec<&'a Made> {
+    let text = |text: &str| {
+        let mut bytes = Vec::new();
+        let mut rest = text.bytes();
+        while let Some(byte) = rest.next() {
+            bytes.push(match byte {
+                b'%' => {
+                    let mut digit = || char::from(rest.next().unwrap()).to_digit(16).unwrap();
+                    u8::try_from(digit() * 16 + digit()).unwrap()
+                }
+                byte => byte,
+            });
+        }
+        String::from_utf8(bytes).unwrap()
+    };
+    let mut wanted = colloquy_proto::conversation::v1::ConversationFilter::default();
+    for (name, value) in query.split('&').map(|pair| pair.split_once('=').unwrap()) {
+        let value = text(value);
+        match name {
+            "started_after" => wanted.created_from = super::pb_time(&value),
+            "started_before" => wanted.created_before = super::pb_time(&value),
+            "agent_id" => wanted.agent_id = Some(value),
+            "status" => wanted.expression = format!("status = {value}"),
+            "outcome" => wanted.outcome = Some(value),
+            "topic" => wanted.topic = Some(value),
+            "filter" => wanted.expression = format!("{} ({value})", wanted.expression),
+            other => panic!("{other}"),
+        }
+    }
+    let expression = conversations::read(&wanted, View::Conversations).unwrap();
+    made.iter().filter(|made| evaluate(&expression, &|field| value_of(made, field))).collect()
+}
+
+fn value_of<'a>(made: &'a Made, field: &Field) -> FieldValue<'a> {
+    let text = |text: Option<&'a str>| text.map_or(FieldValue::Absent, FieldValue::Text);
+    match field {
+        Field::Known("created_at") => FieldValue::Time(Timestamp::from_millis(made.created_at).unwrap()),
+        Field::Known("agent_id") => text(made.agent),
+        Field::Known("outcome") => text(made.outcome),
+        Field::Known("status") => FieldValue::Text(made.status),
+        Field::Known("turn_count") => FieldValue::Integer(made.turns),
+        Field::Known("cost_currency") => text(made.cost.map(|(_, currency)| currency)),
+        Field::Known("topic") if made.topics.is_empty() => FieldValue::Absent,
+        Field::Known("topic") => FieldValue::Words(match made.topics.as_slice() {
+            ["billing"] => &TOPICS[..1],
+            ["delivery"] => &TOPICS[1..],
+            _ => &TOPICS[..],
+        }),
+        Field::Custom(name) if name == "plan" => text(made.plan),
+        Field::Custom(name) if name == "paid" => made.paid.map_or(FieldValue::Absent, FieldValue::Number),
+        _ => FieldValue::Absent,
+    }
+}
+
+static TOPICS: LazyLock<[String; 2]> = LazyLock::new(|| ["billing".to_owned(), "delivery".to_owned()]);
+
+pub(super) async fn a_row_lists_as_many_conversations_as_it_counts(fixture: &Fixture) {
+    let made = made_up(300, FROM, TO, 8);
+    fixture.write(&made).await;
+    let mut followed = 0;
+    for dimensions in [
+        &["custom.plan", "outcome", "topic"][..],
+        &["custom.paid", "agent_id"],
+        &["hour_of_day", "status"],
+        &["day_of_week", "hour_of_day", "custom.paid"],
+        &["day_of_week", "cost_currency", "intent"],
+    ] {
+        for step in ["", "day"] {
+            let mut request = question(vec![measure("", "count", "count")], dimensions, step, "Europe/Berlin", FROM, TO);
+            request.filter = filter("turn_count > 3 OR custom.plan = pro");
+            for row in fixture.ask(&request).await.rows {
+                // An hour that the clock leaves out has no stretch of time.
+                if row.conversations_query.is_empty() {
+                    assert_eq!(number(&row, "count"), Some(0.0), "{row:?}");
+                    continue;
+                }
+                let listed = listed(&made, &row.conversations_query).len();
+                assert_eq!(number(&row, "count"), Some(listed as f64), "{dimensions:?} {row:?}");
+                followed += usize::from(listed > 0);
+            }
+        }
+    }
+    assert!(followed > 100, "{followed}");
 }
 
 pub(super) async fn another_organization_sees_nothing(fixture: &Fixture) {

@@ -28,6 +28,8 @@ pub(super) struct Made {
     pub(super) score: Option<f64>,
     pub(super) rating: Option<f64>,
     pub(super) latency: Option<f64>,
+    /// The longest, in milliseconds.
+    pub(super) silence: Option<i64>,
     pub(super) cost: Option<(i64, &'static str)>,
     pub(super) topics: Vec<&'static str>,
     pub(super) plan: Option<&'static str>,
@@ -50,6 +52,7 @@ impl Made {
             score: None,
             rating: None,
             latency: None,
+            silence: None,
             cost: None,
             topics: Vec::new(),
             plan: None,
@@ -98,6 +101,7 @@ pub(super) fn made_up(count: u128, from: &str, to: &str, seed: u64) -> Vec<Made>
             score: random.sometimes(|random| random.below(2001) as f64 / 1000.0 - 1.0),
             rating: random.sometimes(|random| (1 + random.below(5)) as f64),
             latency: random.sometimes(|random| random.below(3_000_000) as f64 / 777.0),
+            silence: None,
             cost: random.sometimes(|random| (random.below(5_000_000), "EUR")),
             topics: match random.below(4) {
                 0 => Vec::new(),
@@ -155,10 +159,11 @@ async fn write<E: Engine>(pool: &Pool<E>, made: &[Made]) {
         .opt_real("sentiment_score", all().map(|made| made.score))
         .opt_real("caller_rating", all().map(|made| made.rating))
         .opt_real("response_latency_ms", all().map(|made| made.latency))
+        .opt_int("longest_silence_ms", all().map(|made| made.silence))
         .opt_int("cost_micros", all().map(|made| made.cost.map(|(amount, _)| amount)))
         .opt_text("cost_currency", all().map(|made| made.cost.map(|(_, currency)| currency)));
     let names = "agent_id, outcome, status, resolution_status, sentiment, created_at, ended_at, duration_ms, turn_count, \
-                 sentiment_score, caller_rating, response_latency_ms, cost_micros, cost_currency";
+                 sentiment_score, caller_rating, response_latency_ms, longest_silence_ms, cost_micros, cost_currency";
     let sets: Vec<String> = names.split(", ").map(|name| format!("{} = excluded.{}", name.trim(), name.trim())).collect();
     let sql = format!(
         "with {{k}} insert into features (organization_id, conversation_id, position, settled, provider, external_id, call_successful, \

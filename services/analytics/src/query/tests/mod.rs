@@ -79,6 +79,7 @@ suite!(
     answers::rows_come_in_the_order_that_was_asked_for,
     answers::formulas_are_computed_in_every_row,
     answers::a_row_says_how_its_conversations_are_listed,
+    answers::a_row_lists_as_many_conversations_as_it_counts,
     answers::another_organization_sees_nothing,
     mistakes::everything_that_is_wrong_is_named_at_once,
     mistakes::values_of_one_row_have_names_of_their_own,
@@ -93,6 +94,7 @@ suite!(
     sets::agents_are_listed_with_what_they_come_to,
     sets::the_most_frequent_ways_and_failures_are_found,
     sets::a_failure_names_the_turn_that_shows_it,
+    sets::a_failure_in_silence_names_the_turn_before_the_longest,
     sets::rules_get_a_measure_and_its_conversations,
 );
 

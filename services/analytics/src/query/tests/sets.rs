@@ -146,6 +146,26 @@ pub(super) async fn a_failure_names_the_turn_that_shows_it(fixture: &Fixture) {
     assert_eq!(turns, ["", &TurnId::derive(features.conversation_id, "2").to_string()]);
 }
 
+pub(super) async fn a_failure_in_silence_names_the_turn_before_the_longest(fixture: &Fixture) {
+    let call = Made { resolution: "unresolved", silence: Some(20_000), ..Made::at(1, "2026-03-10T10:00:00Z") };
+    // One of which an earlier release kept no more than that there was silence.
+    fixture.write(&[call.clone(), Made { id: Made::at(2, FROM).id, ..call }]).await;
+    let texts = ["Where is my order?", "One moment.", "Hello?", "I am looking.", "Are you there?"];
+    let starts = [0, 13_000, 16_000, 38_000, 50_000];
+    let (features, analysis) = testing::made_at(1, &texts, &starts);
+    assert_eq!(analysis.silence.value.map(|silence| (silence.longest_ms, silence.count)), Some((20_500, 3)));
+    fixture.keep(features.conversation_id, &analysis).await;
+    let (older, mut analysis) = testing::made_at(2, &texts, &starts);
+    analysis.silence.value.as_mut().unwrap().longest_after = None;
+    fixture.keep(older.conversation_id, &analysis).await;
+    let request = pb::FindPatternsRequest { filter: None, from: pb_time(FROM), to: pb_time(TO), limit: 0 };
+    let found = fixture.queries.patterns(&fixture.organization, &request).await.unwrap().failure_points;
+    let [point] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((point.kind.as_str(), point.count, point.mean_position), ("silence", 2, Some(0.5)));
+    let turns: Vec<&str> = point.examples.iter().map(|example| example.turn_id.as_str()).collect();
+    assert_eq!(turns, ["", &TurnId::derive(features.conversation_id, "2").to_string()]);
+}
+
 pub(super) async fn rules_get_a_measure_and_its_conversations(fixture: &Fixture) {
     let call = |number: u128, agent, duration| Made {
         agent: Some(agent),
