@@ -1,10 +1,12 @@
 //! Figures so far: read again when something happened that changes them, not too often, once for everybody who listens.
+//!
+//! Analysers come about a second behind. So what they say of the last words before a pause is looked for a little later, a few times
+//! at most, and sent when it is there: nobody has to speak again for the mood to be shown.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use colloquy_proto::analytics::v1 as analytics;
 use colloquy_proto::conversation::v1 as conversation;
 use colloquy_proto::transcript::v1 as transcript;
 use colloquy_types::{ConversationId, OrganizationId, Position};
@@ -18,14 +20,12 @@ use super::Live;
 use super::frame::Frame;
 use super::hub::Due;
 use super::kinds::METRICS;
-use crate::clients::Calling;
+use super::mood::Mood;
 use crate::shape::metrics::Metrics;
 
 /// How often they are sent of a conversation somebody listens to, and of one among those of an organization.
 const EVERY: Duration = Duration::from_millis(500);
 const EVERY_OF_ORGANIZATION: Duration = Duration::from_secs(2);
-/// Without what analysers say by then, figures go out.
-const MOOD_WITHIN: Duration = Duration::from_secs(1);
 /// How often it is looked whose figures are due.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 /// How many are read at once.
@@ -34,6 +34,10 @@ const AT_ONCE: usize = 16;
 const OF_ORGANIZATION_AT_ONCE: usize = 2;
 /// Beyond so many conversations, those that nobody listens to alone get no figures.
 const MANY: usize = 2_048;
+/// How long after each other it is looked whether analysers have come as far as what was said. A second later they mostly have; a long
+/// conversation takes its time, and one that was not analysed by then is shown when something happens again.
+const ANALYSED_AFTER: [Duration; 4] =
+    [Duration::from_millis(1_200), Duration::from_millis(2_400), Duration::from_millis(4_800), Duration::from_millis(9_600)];
 
 type Key = (OrganizationId, ConversationId);
 
@@ -49,11 +53,67 @@ struct Entry {
     due: Option<Due>,
     not_before: Instant,
     reading: bool,
+    /// Who listens heard of everything up to here.
+    position: Position,
+    awaited: Option<Awaited>,
+}
+
+/// What analysers are still to say.
+#[derive(Clone, Copy)]
+struct Awaited {
+    /// Up to where they are to come.
+    through: Position,
+    /// How many times it was looked whether they have.
+    looks: usize,
+    /// When it is looked next; `None` while figures are read anyway.
+    look_at: Option<Instant>,
+}
+
+/// What is to be done.
+enum Job {
+    /// Figures are read and sent.
+    Read(Due),
+    /// It is looked whether analysers have come to `awaited`; if so, figures are read and sent.
+    Look { key: Key, position: Position, awaited: Position },
 }
 
 impl Entry {
-    fn is_due(&self, now: Instant) -> bool {
-        self.due.is_some() && !self.reading && self.not_before <= now
+    const fn new(now: Instant) -> Self {
+        Self { due: None, not_before: now, reading: false, position: Position::START, awaited: None }
+    }
+
+    fn look_at(&self) -> Option<Instant> {
+        self.awaited.and_then(|awaited| awaited.look_at)
+    }
+
+    /// Returns since when there is something to do, if there is.
+    fn since(&self, now: Instant) -> Option<Instant> {
+        let since = match &self.due {
+            Some(_) => self.not_before,
+            None => self.not_before.max(self.look_at()?),
+        };
+        (!self.reading && since <= now).then_some(since)
+    }
+
+    /// Takes what is to be done.
+    fn take(&mut self, key: &Key) -> Option<Job> {
+        let job = match self.due.take() {
+            Some(due) => Job::Read(due),
+            None => Job::Look { key: key.clone(), position: self.position, awaited: self.awaited?.through },
+        };
+        self.reading = true;
+        Some(job)
+    }
+
+    /// Notes up to where analysers have read, and decides when to look again for the rest.
+    fn heard(&mut self, through: Option<Position>, now: Instant) {
+        let Some(mut awaited) = self.awaited.take_if(|_| self.due.is_none()) else { return };
+        let lacks = through.is_some_and(|through| through < awaited.through);
+        if let Some(after) = ANALYSED_AFTER.get(awaited.looks).filter(|_| lacks) {
+            awaited.looks += 1;
+            awaited.look_at = Some(now + *after);
+            self.awaited = Some(awaited);
+        }
     }
 }
 
@@ -64,96 +124,137 @@ impl Figures {
 
     /// Notes that figures changed.
     pub(super) fn ask(&self, due: Due) {
+        let now = Instant::now();
         let mut entries = self.lock();
         let key = (due.topic.organization_id.clone(), due.conversation_id);
         if !entries.contains_key(&key) && !due.watched && entries.len() >= MANY {
             return;
         }
-        let entry = entries.entry(key).or_insert_with(|| Entry { due: None, not_before: Instant::now(), reading: false });
+        let entry = entries.entry(key).or_insert_with(|| Entry::new(now));
+        entry.position = entry.position.max(due.position);
+        if due.is_analysed {
+            entry.awaited = Some(Awaited { through: due.position, looks: 0, look_at: None });
+        }
         entry.due = Some(due);
         drop(entries);
         self.wake.notify_one();
     }
 
-    /// Takes what is to be read now, `room` at most; returns whether anything is left to look after.
-    fn take(&self, room: usize) -> (Vec<Due>, bool) {
+    /// Notes that analysers, who had read up to `through` when a client was shown everything up to `position`, may be about to say more.
+    pub(super) fn expect(&self, key: Key, position: Position, through: Position) {
         let now = Instant::now();
         let mut entries = self.lock();
-        entries.retain(|_, entry| entry.due.is_some() || entry.reading || entry.not_before > now);
-        let mut due: Vec<&mut Entry> = entries.values_mut().filter(|entry| entry.is_due(now)).collect();
+        let entry = entries.entry(key).or_insert_with(|| Entry::new(now));
+        if entry.awaited.is_none() {
+            entry.position = entry.position.max(position);
+            let (through, look_at) = (Position(through.0.saturating_add(1)), Some(now + ANALYSED_AFTER[0]));
+            // Once: nothing tells whether there is more to come.
+            entry.awaited = Some(Awaited { through, looks: ANALYSED_AFTER.len(), look_at });
+        }
+        drop(entries);
+        self.wake.notify_one();
+    }
+
+    /// Takes what is to be done now, `room` at most; returns whether anything is left to look after. `watched` says whether somebody
+    /// listens to just that conversation.
+    fn take(&self, room: usize, now: Instant, watched: impl Fn(&Key) -> bool) -> (Vec<Job>, bool) {
+        let mut entries = self.lock();
+        entries.retain(|_, entry| entry.due.is_some() || entry.reading || entry.not_before > now || entry.look_at().is_some());
+        let mut ready: Vec<(Instant, &Key, &mut Entry)> =
+            entries.iter_mut().filter_map(|(key, entry)| Some((entry.since(now)?, key, entry))).collect();
         // Who waits longest comes first.
-        due.sort_unstable_by_key(|entry| entry.not_before);
+        ready.sort_unstable_by_key(|(since, ..)| *since);
         let mut taken = Vec::new();
         let mut of_organization = 0;
-        for entry in due {
-            let watched = entry.due.as_ref().is_some_and(|due| due.watched);
+        for (_, key, entry) in ready {
             if taken.len() >= room {
                 break;
             }
+            let watched = entry.due.as_ref().map_or_else(|| watched(key), |due| due.watched);
             if !watched && of_organization == OF_ORGANIZATION_AT_ONCE {
                 continue;
             }
             of_organization += usize::from(!watched);
-            entry.reading = true;
-            taken.extend(entry.due.take());
+            taken.extend(entry.take(key));
         }
         (taken, !entries.is_empty())
     }
 
-    fn done(&self, due: &Due) {
-        let every = if due.watched { EVERY } else { EVERY_OF_ORGANIZATION };
-        if let Some(entry) = self.lock().get_mut(&(due.topic.organization_id.clone(), due.conversation_id)) {
+    /// Notes that figures were read, or looked for, and up to where analysers had come.
+    fn done(&self, key: &Key, watched: bool, through: Option<Position>, now: Instant) {
+        let every = if watched { EVERY } else { EVERY_OF_ORGANIZATION };
+        let mut entries = self.lock();
+        let crowded = entries.len() > MANY / 2;
+        let Some(entry) = entries.get_mut(key) else { return };
+        entry.reading = false;
+        entry.not_before = now + every;
+        match crowded && !watched {
+            true => entry.awaited = None,
+            false => entry.heard(through, now),
+        }
+    }
+
+    /// Notes that nobody listens any more.
+    fn forget(&self, key: &Key) {
+        if let Some(entry) = self.lock().get_mut(key) {
             entry.reading = false;
-            entry.not_before = Instant::now() + every;
+            entry.awaited = None;
         }
     }
 }
 
 /// Reads figures and hands them out, for as long as it is polled.
 pub(super) async fn run(live: &Live) {
-    let mut reading = FuturesUnordered::new();
+    let mut working = FuturesUnordered::new();
     loop {
-        let (taken, more) = live.figures.take(AT_ONCE - reading.len());
-        reading.extend(taken.into_iter().map(|due| read(live, due)));
+        let watched = |(organization, id): &Key| live.hub.is_watched(organization, *id);
+        let (taken, more) = live.figures.take(AT_ONCE - working.len(), Instant::now(), watched);
+        working.extend(taken.into_iter().map(|job| work(live, job)));
         tokio::select! {
-            Some(()) = reading.next() => {}
+            Some(()) = working.next() => {}
             () = tokio::time::sleep(LOOK_EVERY), if more => {}
             () = live.figures.wake.notified(), if !more => {}
         }
     }
 }
 
-async fn read(live: &Live, due: Due) {
-    // What cannot be read now is read when something happens again.
-    if let Some(frame) = frame(live, &due).await {
-        live.hub.hand_out_figures(&due.topic, due.conversation_id, &frame);
+async fn work(live: &Live, job: Job) {
+    match job {
+        Job::Read(due) => {
+            let key = (due.topic.organization_id.clone(), due.conversation_id);
+            let calling = due.key.calling();
+            let mood = Mood::so_far(live, &calling, due.conversation_id);
+            let through = send(live, &due, mood).await;
+            live.figures.done(&key, due.watched, through, Instant::now());
+        }
+        Job::Look { key, position, awaited } => {
+            let Some(due) = live.hub.due(&key.0, key.1, position) else { return live.figures.forget(&key) };
+            let mood = Mood::so_far(live, &due.key.calling(), key.1).await;
+            let through = mood.through;
+            if through.is_some_and(|through| through >= awaited) {
+                send(live, &due, std::future::ready(mood)).await;
+            }
+            live.figures.done(&key, due.watched, through, Instant::now());
+        }
     }
-    live.figures.done(&due);
 }
 
-async fn frame(live: &Live, due: &Due) -> Option<Frame> {
+/// Reads figures and hands them out with what analysers say; returns up to where they had come. What cannot be read now is read when
+/// something happens again.
+async fn send(live: &Live, due: &Due, mood: impl Future<Output = Mood>) -> Option<Position> {
     let calling = due.key.calling();
     let (conversation_id, Position(position)) = (due.conversation_id.to_string(), due.position);
     let figures = transcript::GetFiguresRequest { conversation_id: conversation_id.clone(), min_position: Some(position) };
     let record = conversation::GetConversationRequest { conversation_id, min_position: position, ..Default::default() };
     let (mut transcripts, mut conversations) = (live.transcripts.clone(), live.conversations.clone());
-    let (figures, record, mood) = tokio::join!(
-        transcripts.get_figures(calling.call(figures)),
-        conversations.get_conversation(calling.call(record)),
-        mood_so_far(live, &calling, due.conversation_id),
-    );
-    let figures = figures_so_far(figures).ok()?;
-    let record = record.ok()?.into_inner().conversation?;
+    let (figures, record, mood) =
+        tokio::join!(transcripts.get_figures(calling.call(figures)), conversations.get_conversation(calling.call(record)), mood,);
+    let (figures, record) = (figures_so_far(figures).ok()?, record.ok()?.into_inner().conversation?);
     let now = live.clock.now();
-    Frame::new(METRICS, None, Some(due.conversation_id), now, Metrics::of(&record, figures, mood, now))
-}
-
-/// Returns what our own analysers say so far, when they have said anything and the key may know it. They come about a second behind what
-/// happens, and nobody waits for them.
-pub(super) async fn mood_so_far(live: &Live, calling: &Calling, id: ConversationId) -> Option<conversation::Analytics> {
-    let request = analytics::GetConversationAnalyticsRequest { conversation_id: id.to_string(), min_position: 0 };
-    let answer = live.analytics.clone().get_conversation_analytics(calling.long_call(request, MOOD_WITHIN)).await.ok()?;
-    answer.into_inner().analytics?.judgement
+    let metrics = Metrics::of(&record, figures, mood.judgement, now);
+    let frame = Frame::new(METRICS, None, Some(due.conversation_id), now, metrics)?;
+    live.hub.hand_out_figures(&due.topic, due.conversation_id, &frame);
+    mood.through
 }
 
 /// Returns the figures there are. In what the transcript's service does not know nothing was said yet.
@@ -164,5 +265,68 @@ pub(super) fn figures_so_far(
         Ok(answer) => Ok(answer.into_inner()),
         Err(status) if status.code() == Code::NotFound => Ok(transcript::GetFiguresResponse::default()),
         Err(status) => Err(status),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: ConversationId = ConversationId(uuid::Uuid::nil());
+
+    fn key() -> Key {
+        ("acme".parse().unwrap(), ID)
+    }
+
+    /// Does what is to be done for a minute, with analysers who have read up to `through`; returns how often it was looked.
+    fn looks(figures: &Figures, through: Option<Position>) -> usize {
+        let mut count = 0;
+        let begun = Instant::now();
+        for tick in 0..2_400 {
+            let now = begun + LOOK_EVERY * tick;
+            for job in figures.take(AT_ONCE, now, |_| true).0 {
+                assert!(matches!(job, Job::Look { .. }));
+                count += 1;
+                figures.done(&key(), true, through, now);
+            }
+        }
+        assert!(figures.lock().is_empty(), "nothing is left to look after");
+        count
+    }
+
+    fn said(position: Position) -> Figures {
+        let figures = Figures::default();
+        let awaited = Some(Awaited { through: position, looks: 0, look_at: None });
+        let entry = Entry { awaited, position, reading: true, ..Entry::new(Instant::now()) };
+        figures.lock().insert(key(), entry);
+        figures
+    }
+
+    #[test]
+    fn what_analysers_never_come_to_is_looked_for_a_few_times_only() {
+        let position = Position::new(7, 0);
+        let figures = said(position);
+        figures.done(&key(), true, Some(Position::new(6, 0)), Instant::now());
+        assert_eq!(looks(&figures, Some(Position::new(6, 0))), ANALYSED_AFTER.len());
+        // Once they have, or would not say, nobody looks again.
+        for (first, then, expected) in [(Some(Position::START), Some(position), 1), (Some(position), None, 0), (None, None, 0)] {
+            let figures = said(position);
+            figures.done(&key(), true, first, Instant::now());
+            assert_eq!(looks(&figures, then), expected, "{first:?}");
+        }
+    }
+
+    #[test]
+    fn after_a_snapshot_it_is_looked_once() {
+        let figures = Figures::default();
+        figures.expect(key(), Position::new(9, 0), Position::new(7, 0));
+        assert_eq!(looks(&figures, Some(Position::new(7, 0))), 1);
+    }
+
+    #[test]
+    fn whom_nobody_listens_to_is_forgotten() {
+        let figures = said(Position::new(7, 0));
+        figures.forget(&key());
+        assert_eq!(looks(&figures, None), 0);
     }
 }

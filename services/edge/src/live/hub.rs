@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use colloquy_events::{Data, Event};
+use colloquy_events::{Authority, Data, Event};
 use colloquy_proto::log::v1 as pb;
 use colloquy_types::{ConversationId, OrganizationId, Position};
 use tokio::sync::watch;
@@ -77,6 +77,8 @@ pub(super) struct Due {
     /// Whether somebody listens to just this conversation.
     pub(super) watched: bool,
     pub(super) position: Position,
+    /// Whether analysers will have something to say of what happened there.
+    pub(super) is_analysed: bool,
     /// In whose name.
     pub(super) key: Arc<ListeningKey>,
 }
@@ -168,6 +170,16 @@ impl Hub {
         }
     }
 
+    /// Returns the figures of a conversation as due, if anybody listens to them.
+    pub(super) fn due(&self, organization: &OrganizationId, id: ConversationId, position: Position) -> Option<Due> {
+        self.lock().organizations.get(organization.as_str())?.due(id, position, false)
+    }
+
+    /// Returns whether anybody listens to just this conversation.
+    pub(super) fn is_watched(&self, organization: &OrganizationId, id: ConversationId) -> bool {
+        self.lock().organizations.get(organization.as_str()).is_some_and(|listeners| listeners.conversations.contains_key(&id))
+    }
+
     /// Returns whether a conversation is wanted, as far as that is known.
     pub(super) fn wants(&self, topic: &Topic, conversation_id: ConversationId, narrowing: &Narrowing) -> Option<bool> {
         let mut index = self.lock();
@@ -244,19 +256,37 @@ impl Index {
         if !changes_figures(frames.data()) {
             return None;
         }
+        organization.due(conversation_id, position, is_analysed(frames.data()))
+    }
+}
+
+impl Organization {
+    /// Returns the figures of a conversation as due, if anybody listens to them.
+    fn due(&self, conversation_id: ConversationId, position: Position, is_analysed: bool) -> Option<Due> {
         let metrics = Kinds::of(METRICS);
         let for_figures = |subscriber: &&Arc<Subscriber>| subscriber.kinds.have(metrics);
+        let watching = self.conversations.get(&conversation_id).map_or(&[][..], Vec::as_slice);
         let first_watching = watching.iter().find(for_figures);
-        let first = first_watching.or_else(|| organization.everything.iter().find(for_figures))?;
+        let first = first_watching.or_else(|| self.everything.iter().find(for_figures))?;
         let organization_id = first.key.identity.organization_id.clone();
         let topic = Topic { organization_id, conversation_id: Some(conversation_id) };
-        Some(Due { topic, conversation_id, watched: first_watching.is_some(), position, key: Arc::clone(&first.key) })
+        let (watched, key) = (first_watching.is_some(), Arc::clone(&first.key));
+        Some(Due { topic, conversation_id, watched, position, is_analysed, key })
     }
 }
 
 fn changes_figures(data: &Data) -> bool {
     data.is_about_turns()
         || matches!(data, Data::Started(_) | Data::Updated(_) | Data::Ended(_) | Data::Analyzed(_) | Data::SpeechUpdated(_))
+}
+
+/// Returns whether analytics looks at a conversation again because of it: not for what passes, nor for what it said itself.
+fn is_analysed(data: &Data) -> bool {
+    match data {
+        Data::SpeechUpdated(_) => false,
+        Data::Analyzed(analysis) => !matches!(analysis.authority, Authority::Own | Authority::OwnLeading),
+        data => changes_figures(data),
+    }
 }
 
 impl Drop for Subscription {

@@ -9,7 +9,8 @@
 //!   `{conversations, has_more}`.
 //! - The events of the log, by their kinds (`turn.added`, `conversation.ended`, …), in the order of the log, each once, each after
 //!   the snapshot's position. `data` is what the event says.
-//! - `metrics`: figures so far; its `position` is null.
+//! - `metrics`: figures so far; its `position` is null. Mood and topics come a second or two behind what is said: another frame follows
+//!   when they are there.
 //! - `lagged`: the client was too slow, so events from `data.missed_from` on were left out; a new `snapshot` follows. Everything up to
 //!   its `position` was sent: `after=` that position has all that was missed.
 //! - `closed`, over Server-Sent Events only: why the stream ends, with the codes below.
@@ -28,8 +29,8 @@
 //!
 //! [`upstream`] follows the log once for the whole process while anybody listens, and [`hub`] hands each event to the
 //! [`mailbox`] of everybody concerned: bounded queues, so that who reads slowly slows nobody else. A [`session`] empties its
-//! mailbox onto a wire: [`websocket`] or [`sse`]. [`snapshot`], [`catch_up`] and [`figures`] read, in the name of the listener's key,
-//! what a mailbox does not hold; [`keys`] knows who listens, how many they are, and whether their keys still count; [`opening`] begins it
+//! mailbox onto a wire: [`websocket`] or [`sse`]. [`snapshot`], [`catch_up`], [`figures`] and [`mood`] read, in the name of the
+//! listener's key, what a mailbox does not hold; [`keys`] knows who listens, how many they are, and whether their keys still count; [`opening`] begins it
 //! all.
 
 mod catch_up;
@@ -40,6 +41,7 @@ mod hub;
 mod keys;
 mod kinds;
 mod mailbox;
+mod mood;
 mod opening;
 mod session;
 mod settings;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use colloquy_proto::conversation::v1 as conversation;
+use colloquy_proto::conversation::v1::ConversationStatus::{InProgress, Initiated};
 use colloquy_proto::transcript::v1 as transcript;
 use colloquy_types::{ConversationId, Position};
 use http::StatusCode;
@@ -11,8 +12,9 @@ use serde::Serialize;
 use tonic::{Code, Status};
 
 use super::Live;
-use super::figures::{figures_so_far, mood_so_far};
+use super::figures::figures_so_far;
 use super::frame::Frame;
+use super::mood::Mood;
 use super::session::Listener;
 use crate::problem::Refusal;
 use crate::shape::conversation::Conversation;
@@ -79,12 +81,18 @@ async fn of_conversation(live: &Live, listener: &Listener, id: ConversationId, p
             }
         },
         figures_of.get_figures(calling.call(figures)),
-        mood_so_far(live, &calling, id),
+        Mood::so_far(live, &calling, id),
     );
     let record = record?.into_inner().conversation.ok_or_else(Refusal::internal)?;
+    if let Some(through) = mood.through
+        && matches!(record.status(), Initiated | InProgress)
+    {
+        // What was said just before is still being analysed.
+        live.figures.expect((listener.topic.organization_id.clone(), id), position, through);
+    }
     let now = live.clock.now();
     let data = OfConversation {
-        metrics: Metrics::of(&record, figures_so_far(figures)?, mood, now),
+        metrics: Metrics::of(&record, figures_so_far(figures)?, mood.judgement, now),
         turns: turns?.map(|turns| turns.into_iter().map(Turn::from).collect()),
         conversation: record.into(),
     };
@@ -92,7 +100,6 @@ async fn of_conversation(live: &Live, listener: &Listener, id: ConversationId, p
 }
 
 async fn of_organization(live: &Live, listener: &Listener, position: Position) -> Result<Frame, Refusal> {
-    use conversation::ConversationStatus::{InProgress, Initiated};
     let text = |text: &Option<Box<str>>| text.as_deref().map(str::to_owned);
     let filter = conversation::ConversationFilter {
         agent_id: text(&listener.narrowing.agent_id),

@@ -76,6 +76,24 @@ async fn started(server: &Server) -> String {
 }
 
 #[tokio::test]
+async fn the_mood_of_the_last_words_is_shown_although_nobody_speaks_again() {
+    for engine in Engine::all().await {
+        let server = Server::start(engine).await;
+        let id = started(&server).await;
+        let path = format!("/v1/conversations/{id}/stream");
+        let mut follower = Follower::open(&server.base, &path, server.admin_key()).await.unwrap();
+        assert_eq!(follower.next().await.unwrap()["type"], "snapshot");
+        let words = "This is terrible, I hate it and I am really angry!";
+        let said = turn(&id, 1, words, &json!({"start_ms": 1_500, "end_ms": 4_000}));
+        server.post("/v1/events", &json!({"events": [said]})).await;
+        let until = Instant::now() + SOON;
+        while follower.next_of("metrics").await["data"]["sentiment"] != "negative" {
+            assert!(Instant::now() < until, "the mood is not shown");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_conversation_is_followed_without_a_gap_through_kills_and_on_other_edges() {
     for engine in Engine::all().await {
         let mut server = Server::start(engine).await;

@@ -227,12 +227,29 @@ impl Events {
     /// Waits for the next event that is no `metrics`, and returns its id and data.
     pub(crate) async fn next(&mut self) -> (Option<u64>, Value) {
         loop {
+            let (id, data) = self.any().await;
+            if data["type"] != "metrics" {
+                return (id, data);
+            }
+        }
+    }
+
+    /// Waits for the next event of a kind, and returns its data.
+    pub(crate) async fn next_of(&mut self, kind: &str) -> Value {
+        loop {
+            let (_, data) = self.any().await;
+            if data["type"] == kind {
+                return data;
+            }
+        }
+    }
+
+    async fn any(&mut self) -> (Option<u64>, Value) {
+        loop {
             let event = self.until("\n\n").await;
             let lines = |name: &str| event.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
-            let Some(data) = lines("data: ") else { continue };
-            let data: Value = serde_json::from_str(&data).unwrap();
-            if data["type"] != "metrics" {
-                return (lines("id: ").map(|id| id.parse().unwrap()), data);
+            if let Some(data) = lines("data: ") {
+                return (lines("id: ").map(|id| id.parse().unwrap()), serde_json::from_str(&data).unwrap());
             }
         }
     }

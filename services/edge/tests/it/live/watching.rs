@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::log::event;
 use super::stage::{LIMIT, Stage, known, path, position, turn};
-use crate::fake::KNOWN;
+use crate::fake::{KNOWN, running};
 
 #[tokio::test]
 async fn a_conversation_begins_with_a_snapshot_and_goes_on_in_order() {
@@ -101,6 +101,62 @@ async fn figures_follow_what_happens_but_not_too_often() {
     assert!(
         stage.fake.calls().iter().filter(|call| call.method == "GetFigures").all(|call| call.api_key.as_deref() == Some("k"))
     );
+}
+
+/// Returns how often analysers were asked for what they say.
+fn asked_analysers(stage: &Stage) -> usize {
+    stage.fake.calls().iter().filter(|call| call.method == "GetConversationAnalytics").count()
+}
+
+#[tokio::test]
+async fn the_mood_of_the_last_words_follows_although_nobody_speaks_again() {
+    let stage = Stage::new();
+    stage.fake.set_analysed(1, "neutral");
+    let edge = stage.edge().await;
+    let (mut one, mut other) = (edge.connect(&path()).await, edge.connect(&path()).await);
+    let mut events = edge.events(&path(), &[]).await;
+    assert!(events.head().await.contains("200"));
+    one.next().await;
+    other.next().await;
+    events.next().await;
+    let begun = asked_analysers(&stage);
+    let said = stage.say("That is terrible.");
+    for client in [&mut one, &mut other] {
+        assert_eq!(client.next_of("metrics").await["data"]["sentiment"], "neutral", "analysers come behind");
+    }
+    stage.fake.set_analysed(said, "negative");
+    for client in [&mut one, &mut other] {
+        assert_eq!(client.next_of("metrics").await["data"]["sentiment"], "negative");
+    }
+    assert_eq!(events.next_of("metrics").await["data"]["sentiment"], "neutral");
+    assert_eq!(events.next_of("metrics").await["data"]["sentiment"], "negative");
+    assert_eq!(asked_analysers(&stage), begun + 2, "once with the figures, once after: for all who listen together");
+}
+
+#[tokio::test]
+async fn the_mood_of_what_was_said_before_a_stream_began_follows_too() {
+    let stage = Stage::new();
+    stage.fake.set_conversation(running());
+    let said = stage.say("That is terrible.");
+    stage.fake.set_analysed(1, "neutral");
+    let edge = stage.edge().await;
+    let mut client = edge.connect(&path()).await;
+    assert_eq!(client.next().await["data"]["metrics"]["sentiment"], "neutral");
+    stage.fake.set_analysed(said, "negative");
+    assert_eq!(client.next_of("metrics").await["data"]["sentiment"], "negative");
+}
+
+#[tokio::test]
+async fn an_organizations_stream_shows_the_mood_of_the_last_words_too() {
+    let stage = Stage::new();
+    stage.fake.set_analysed(1, "neutral");
+    let edge = stage.edge().await;
+    let mut client = edge.connect("/v1/stream").await;
+    client.next().await;
+    let said = stage.say("That is terrible.");
+    assert_eq!(client.next_of("metrics").await["data"]["sentiment"], "neutral");
+    stage.fake.set_analysed(said, "negative");
+    assert_eq!(client.next_of("metrics").await["data"]["sentiment"], "negative");
 }
 
 #[tokio::test]
