@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use colloquy_storage::StoreError;
-use colloquy_types::Timestamp;
+use colloquy_types::{OrganizationId, Timestamp};
 
 use crate::analysis::Analysis;
 use crate::features::Features;
@@ -25,28 +25,37 @@ pub struct Seen<'a> {
     pub newly_settled: bool,
 }
 
-/// Does something whenever a conversation was analysed.
+/// Does something whenever conversations were analysed.
 ///
-/// It is told after the figures are written and before the conversation leaves the queue: what fails, or is cut short by a crash, is
-/// told again, so whoever listens must not mind hearing of the same state twice. An error sends the conversation back into the
-/// queue, for later.
+/// It is told after the figures are written and before the conversations leave the queue: what fails, or is cut short by a crash, is
+/// told again, so whoever listens must not mind hearing of the same state twice.
 #[async_trait]
 pub trait Analysed: Send + Sync {
-    /// Hears of a conversation that was analysed.
-    async fn analysed(&self, seen: &Seen<'_>) -> Result<(), StoreError>;
+    /// Hears of conversations that were analysed, together for speed only. After an error, or a panic, it hears of each of them alone;
+    /// what fails then goes back into the queue, for later.
+    async fn analysed(&self, seen: &[Seen<'_>]) -> Result<(), StoreError>;
 }
 
 /// All that listen, in the order in which they are told.
 pub type Listeners = Vec<Arc<dyn Analysed>>;
 
-/// Adds to an analysis what was established by other means than the built-in analysers, before figures are made of it.
+/// An analysis that may be added to.
+#[derive(Debug)]
+pub struct Adding<'a> {
+    /// The record and the turns.
+    pub input: &'a Input,
+    /// What was established so far.
+    pub analysis: &'a mut Analysis,
+}
+
+/// Adds to analyses what was established by other means than the built-in analysers, before figures are made of them.
 ///
 /// What it adds may change without anything new being heard of the conversation; whoever changes it has the conversation analysed
 /// again ([`crate::store::Store::mark`]).
 #[async_trait]
 pub trait Adds: Send + Sync {
-    /// Adds to the analysis of a conversation.
-    async fn add(&self, input: &Input, analysis: &mut Analysis) -> Result<(), StoreError>;
+    /// Adds to the analyses of conversations of one organization. When it fails, none of them counts.
+    async fn add(&self, organization: &OrganizationId, to: &mut [Adding<'_>]) -> Result<(), StoreError>;
 }
 
 /// All that add, in their order.

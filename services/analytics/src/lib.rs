@@ -14,6 +14,8 @@ mod grpc;
 pub mod hooks;
 pub mod input;
 pub mod judgement;
+#[cfg(test)]
+mod neighbours;
 pub mod organization;
 mod pipeline;
 pub mod query;

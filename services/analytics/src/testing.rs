@@ -131,8 +131,21 @@ pub(crate) fn turns_pb(number: u128, texts: &[&str]) -> Vec<transcript_pb::Turn>
 
 /// Returns what a conversation that is over comes to when these things are said in it.
 pub(crate) fn made(number: u128, texts: &[&str]) -> (Features, Analysis) {
+    made_of(number, turns_pb(number, texts))
+}
+
+/// The same of things that are said from these times on, a second and a half each.
+pub(crate) fn made_at(number: u128, texts: &[&str], starts: &[i64]) -> (Features, Analysis) {
+    let mut turns = turns_pb(number, texts);
+    for (turn, start) in turns.iter_mut().zip(starts) {
+        (turn.start_ms, turn.end_ms) = (Some(*start), Some(start + 1_500));
+    }
+    made_of(number, turns)
+}
+
+fn made_of(number: u128, turns: Vec<transcript_pb::Turn>) -> (Features, Analysis) {
     let record = record_pb(number, conversation_pb::ConversationStatus::Completed);
-    let input = Input::of(&record, turns_pb(number, texts)).unwrap();
+    let input = Input::of(&record, turns).unwrap();
     let analysis = analyse(&input, &Rules::default());
     (Features::of(&input, &analysis, Position::START), analysis)
 }

@@ -1,6 +1,7 @@
 //! Applies rules to conversations as they happen: whenever one was analysed, and when time alone may have decided.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::alert::{About, Alert, id_for_conversation};
-use super::book::Book;
+use super::book::{Book, Rules};
 use super::evaluate::{Conversation, Fired};
 use super::store::{AlertStore, Crossing};
 use super::transcripts::Transcripts;
@@ -145,11 +146,18 @@ fn alert(row: &Features, id: Uuid, fired: Fired, now: Timestamp) -> Alert {
 
 #[async_trait]
 impl Analysed for Conversations {
-    async fn analysed(&self, seen: &Seen<'_>) -> Result<(), StoreError> {
-        let row = seen.features;
-        let rules = self.parts.book.of(&row.organization_id).await?;
+    async fn analysed(&self, seen: &[Seen<'_>]) -> Result<(), StoreError> {
         let now = self.parts.clock.now();
-        let verdict = rules.compiled.evaluate(&Conversation { row, turns: Some(&seen.input.turns), now });
-        self.raise(row, verdict.fired, seen.heard_at, now).await
+        let mut books: HashMap<&OrganizationId, Arc<Rules>> = HashMap::new();
+        for seen in seen {
+            let row = seen.features;
+            let rules = match books.entry(&row.organization_id) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => unknown.insert(self.parts.book.of(&row.organization_id).await?),
+            };
+            let verdict = rules.compiled.evaluate(&Conversation { row, turns: Some(&seen.input.turns), now });
+            self.raise(row, verdict.fired, seen.heard_at, now).await?;
+        }
+        Ok(())
     }
 }

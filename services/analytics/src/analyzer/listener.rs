@@ -1,6 +1,6 @@
 //! Queues conversations that are over, and adds to their figures what was found in them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -13,13 +13,13 @@ use uuid::Uuid;
 
 use super::asker::Asker;
 use super::definition::Definition;
-use super::insight::{INSIGHT, INSIGHT_ID, INSIGHT_VERSION, Insight};
+use super::insight::{self, INSIGHT, INSIGHT_ID, INSIGHT_VERSION, Insight};
 use super::prompt::Prompt;
 use super::store::{Priority, Queued, Store};
 use super::transcript::Transcript;
 use super::worker::Pace;
 use crate::analysis::{Analysis, CustomValue, Topic};
-use crate::hooks::{Adds, Analysed, Seen};
+use crate::hooks::{Adding, Adds, Analysed, Seen};
 use crate::input::Input;
 use crate::judgement;
 use crate::organization::Leading;
@@ -40,21 +40,22 @@ pub struct Results {
 }
 
 impl Results {
-    /// Reads what was found in a conversation.
+    /// Reads what was found in conversations; nothing was in those that are missing.
     pub(super) async fn of(
         store: &dyn Store,
         organization: &OrganizationId,
-        conversation: ConversationId,
-    ) -> Result<Self, StoreError> {
-        let mut results = Self::default();
-        for run in store.newest_runs(organization, conversation).await? {
+        conversations: &[ConversationId],
+    ) -> Result<HashMap<ConversationId, Self>, StoreError> {
+        let mut found: HashMap<ConversationId, Self> = HashMap::new();
+        for run in store.newest_runs(organization, conversations).await? {
+            let results = found.entry(run.conversation_id).or_default();
             if run.analyzer_id == INSIGHT_ID {
                 results.insight = run.result.found().map(Insight::of);
             } else {
                 results.custom.extend(run.custom());
             }
         }
-        Ok(results)
+        Ok(found)
     }
 
     /// Brings what was found into an analysis. What the provider extracted under the same name stays, unless ours leads.
@@ -127,7 +128,7 @@ impl Listener {
             !known.contains(&key)
         };
         let mut unasked = Vec::new();
-        if is_unasked(INSIGHT_ID, INSIGHT_VERSION, &INSIGHT) {
+        if is_unasked(INSIGHT_ID, INSIGHT_VERSION, &INSIGHT) && insight::is_wanted(&*self.figures, organization).await? {
             unasked.push(INSIGHT_ID);
         }
         for analyzer in self.store.enabled_analyzers(organization).await? {
@@ -138,12 +139,8 @@ impl Listener {
         }
         Ok(unasked)
     }
-}
 
-#[async_trait]
-impl Analysed for Listener {
-    async fn analysed(&self, seen: &Seen<'_>) -> Result<(), StoreError> {
-        let Some(asker) = self.asker.as_ref().filter(|_| seen.analysis.settled) else { return Ok(()) };
+    async fn queue_unasked(&self, asker: &Asker, seen: &Seen<'_>) -> Result<(), StoreError> {
         let transcript = Transcript::of(seen.input);
         if transcript.is_empty() {
             return Ok(());
@@ -163,16 +160,31 @@ impl Analysed for Listener {
 }
 
 #[async_trait]
+impl Analysed for Listener {
+    async fn analysed(&self, seen: &[Seen<'_>]) -> Result<(), StoreError> {
+        let Some(asker) = &self.asker else { return Ok(()) };
+        for seen in seen.iter().filter(|seen| seen.analysis.settled) {
+            self.queue_unasked(asker, seen).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
 impl Adds for Listener {
-    async fn add(&self, input: &Input, analysis: &mut Analysis) -> Result<(), StoreError> {
-        let record = &input.record;
-        let results = Results::of(&*self.store, &record.organization_id, record.conversation_id).await?;
-        if results == Results::default() {
+    async fn add(&self, organization: &OrganizationId, to: &mut [Adding<'_>]) -> Result<(), StoreError> {
+        let conversations: Vec<ConversationId> = to.iter().map(|adding| adding.input.record.conversation_id).collect();
+        let mut found = Results::of(&*self.store, organization, &conversations).await?;
+        if found.is_empty() {
             return Ok(());
         }
-        let settings = self.figures.settings(std::slice::from_ref(&record.organization_id)).await?;
-        let own_leads = settings.get(&record.organization_id).is_some_and(|settings| settings.leading == Leading::Own);
-        results.add_to(input, analysis, own_leads);
+        let settings = self.figures.settings(std::slice::from_ref(organization)).await?;
+        let own_leads = settings.get(organization).is_some_and(|settings| settings.leading == Leading::Own);
+        for Adding { input, analysis } in to {
+            if let Some(results) = found.remove(&input.record.conversation_id) {
+                results.add_to(input, analysis, own_leads);
+            }
+        }
         Ok(())
     }
 }

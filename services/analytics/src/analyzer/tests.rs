@@ -19,7 +19,7 @@ use super::store::{Priority, Queued, Reserved, RunFilter};
 use super::world::{Client, Replica, World, eventually};
 use crate::analysis::{Analysis, Rules, analyse};
 use crate::features::Features;
-use crate::hooks::{Adds, Analysed, Seen};
+use crate::hooks::{Adding, Adds, Analysed, Seen};
 use crate::input::Input;
 use crate::organization::{Leading, SettingsChange};
 use crate::testing::Fixture;
@@ -45,10 +45,10 @@ async fn run_now(
 /// Tells the listener that a conversation was analysed, as the pipeline does.
 async fn analysed(replica: &Replica, input: &Input) -> Analysis {
     let mut analysis = analyse(input, &Rules::default());
-    replica.listener.add(input, &mut analysis).await.unwrap();
+    replica.listener.add(&input.record.organization_id, &mut [Adding { input, analysis: &mut analysis }]).await.unwrap();
     let features = Features::of(input, &analysis, Position::START);
     let seen = Seen { input, analysis: &analysis, features: &features, heard_at: at(0), newly_settled: true };
-    replica.listener.analysed(&seen).await.unwrap();
+    replica.listener.analysed(&[seen]).await.unwrap();
     analysis
 }
 
@@ -135,6 +135,53 @@ async fn what_a_provider_extracted_stays_under_its_name() {
     let analysis = analysed(&replica, &input).await;
     assert_eq!(analysis.custom["contact"].value, Some(json!("Email")));
     assert_eq!(analysis.leading.custom_analysis["contact"], json!("Email"));
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn an_organization_may_do_without_the_insight_and_keep_its_own_analyzers() {
+    let world = World::start().await;
+    let replica = world.replica();
+    let organization = samples::organization("acme");
+    let day = at(0).as_millis() / (2 * HALF_A_DAY);
+    let switch = async |enabled| {
+        let change = SettingsChange { insight_enabled: Some(enabled), ..SettingsChange::default() };
+        world.fixture.store.change_settings(&organization, change, at(0)).await.unwrap();
+    };
+    let said = ["Hello, how can I help?", "By e-mail please"];
+    let before = world.said.say(1, &said);
+    analysed(&replica, &before).await;
+    world.runs_reach(1, 1).await;
+    let tokens = world.store.tokens_of_day(&organization, day).await.unwrap();
+
+    // Nothing is queued, and no token is spent.
+    switch(false).await;
+    let input = world.said.say(2, &said);
+    analysed(&replica, &input).await;
+    assert_eq!(world.store.next_due().await.unwrap(), None);
+    assert_eq!((world.fake.asked().len(), world.runs(2).await.len()), (1, 0));
+    assert_eq!(world.store.tokens_of_day(&organization, day).await.unwrap(), tokens);
+    // What was found before is still there.
+    let kept = analysed(&replica, &before).await;
+    assert_eq!(kept.leading.summary.as_deref(), Some("A person asked for a call back."));
+
+    // What waited when it was switched off is not asked about.
+    let how = Queued { priority: Priority::Live, due_at: at(0), version: None, backfill_id: None };
+    world.store.enqueue(&organization, &[(INSIGHT_ID, conversation(2))], how).await.unwrap();
+    eventually("the queue", || async { world.store.next_due().await.unwrap().is_none().then_some(()) }).await;
+    assert_eq!((world.fake.asked().len(), world.runs(2).await.len()), (1, 0));
+
+    // The organization's own analyzers run all the same.
+    let analyzer = create(&mut replica.client("admin")).await;
+    analysed(&replica, &input).await;
+    let runs = world.runs_reach(2, 1).await;
+    assert_eq!(runs[0].analyzer_id.to_string(), analyzer.analyzer_id);
+    assert_eq!((world.fake.asked().len(), world.fake.asked_of_analyzers()), (2, 1));
+
+    switch(true).await;
+    analysed(&replica, &input).await;
+    world.runs_reach(2, 2).await;
+    assert_eq!(world.fake.asked_of_analyzers(), 1);
     replica.stop().await;
 }
 

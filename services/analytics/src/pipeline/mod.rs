@@ -1,7 +1,7 @@
 //! The workers: conversations that changed are claimed, read as they are now, analysed, written, and told.
 //!
-//! One task claims (`run`), as many as there is room for; each conversation is read and analysed on its own (`work`), so that a
-//! long one holds nobody up; what is ready is written together (`writer`). A conversation leaves the queue last of all: whatever
+//! One task claims (`run`), as many as there is room for; those of one organization are read and analysed together, and long
+//! ones on their own, so that they hold nobody up (`work`); what is ready is written together (`writer`). A conversation leaves the queue last of all: whatever
 //! breaks off before, is done again. Replicas share the queue through claims and nothing else.
 
 mod backlog;
@@ -13,7 +13,7 @@ mod views;
 mod work;
 mod writer;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +28,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::analysis::Rules;
 use crate::hooks::{Contributors, Listeners};
 use crate::store::{Claimed, Finish, Key, Store};
 
@@ -36,9 +37,11 @@ use self::views::Views;
 use self::work::{Made, Unmade, Workshop};
 
 /// How many conversations one process has in hand.
-const IN_HAND: usize = 64;
+const IN_HAND: usize = 192;
 /// How many are claimed together.
-const CLAIMED_TOGETHER: usize = 32;
+const CLAIMED_TOGETHER: usize = 64;
+/// How many of one organization are read and analysed together.
+const WORKED_ON_TOGETHER: usize = 32;
 /// For how long a conversation is claimed, and how often that is renewed.
 const CLAIM: Duration = Duration::from_secs(30);
 const RENEW_EVERY: Duration = Duration::from_secs(10);
@@ -202,21 +205,36 @@ impl Claiming {
             }
         };
         let count = claimed.len();
+        let mut by_organization: BTreeMap<OrganizationId, Vec<Claimed>> = BTreeMap::new();
         for claimed in claimed {
-            // There is room: nobody else takes places.
-            let Ok(permit) = Arc::clone(&self.places).acquire_owned().await else { continue };
-            let place = Place::taken(&self.in_hand, &claimed, permit);
-            let settings = settings.get(&claimed.organization_id).cloned().unwrap_or_default();
-            let rules = self.known_rules.of(&claimed.organization_id, &settings);
-            let (workshop, done) = (Arc::clone(&self.workshop), self.done.clone());
-            self.working.spawn(async move {
-                let own_leads = rules.own_leads;
-                let made = workshop.make(&claimed, rules).await;
-                // Nobody takes it when the process stops.
-                let _ = done.send(Done { claimed, own_leads, made, _place: place }).await;
-            });
+            by_organization.entry(claimed.organization_id.clone()).or_default().push(claimed);
+        }
+        for (organization, claimed) in by_organization {
+            let settings = settings.get(&organization).cloned().unwrap_or_default();
+            let rules = self.known_rules.of(&organization, &settings);
+            for together in claimed.chunks(WORKED_ON_TOGETHER) {
+                self.set_to_work(together.to_vec(), rules.clone()).await;
+            }
         }
         Ok(count)
+    }
+
+    async fn set_to_work(&mut self, claimed: Vec<Claimed>, rules: Rules) {
+        let mut places = Vec::with_capacity(claimed.len());
+        for claimed in &claimed {
+            // There is room: nobody else takes places.
+            let Ok(permit) = Arc::clone(&self.places).acquire_owned().await else { return };
+            places.push(Place::taken(&self.in_hand, claimed, permit));
+        }
+        let (workshop, done) = (Arc::clone(&self.workshop), self.done.clone());
+        self.working.spawn(async move {
+            let own_leads = rules.own_leads;
+            let made = workshop.make(&claimed, &rules).await;
+            for ((claimed, place), made) in claimed.into_iter().zip(places).zip(made) {
+                // Nobody takes it when the process stops.
+                let _ = done.send(Done { claimed, own_leads, made, _place: place }).await;
+            }
+        });
     }
 
     /// Holds on to what is in hand.

@@ -1,198 +1,29 @@
 //! The reader and the workers together, with the other services made up.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use colloquy_events::{Authority, Data, EndStatus, Ended, Event, Record, Turn};
+use colloquy_events::{Authority, Data, EndStatus, Ended, Event, Turn};
 use colloquy_log_client::{Appender, Reader as _, UnknownEvents};
-use colloquy_proto::conversation::v1 as conversation_pb;
 use colloquy_proto::conversation::v1::ConversationStatus;
-use colloquy_proto::conversation::v1::conversation_service_server::{ConversationService, ConversationServiceServer};
-use colloquy_proto::log::v1 as log_pb;
-use colloquy_proto::log::v1::event_log_service_server::{EventLogService, EventLogServiceServer};
-use colloquy_proto::transcript::v1 as transcript_pb;
-use colloquy_proto::transcript::v1::transcript_service_server::{TranscriptService, TranscriptServiceServer};
 use colloquy_service::Progress;
-use colloquy_service::transport::LocalSlot;
+use colloquy_service::transport::Transport;
 use colloquy_storage::StoreError;
-use colloquy_types::{ConversationId, ManualClock, Position, TurnId};
-use futures::stream::BoxStream;
+use colloquy_types::{ConversationId, ManualClock, OrganizationId, Position, TurnId};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
-use tonic::{Request, Response, Status};
 
 use super::{Parts, tasks};
 use crate::analysed::Frontier;
-use crate::analysis::Analysis;
-use crate::hooks::{Adds, Analysed, Contributors, Seen};
-use crate::input::Input;
+use crate::hooks::{Adding, Adds, Analysed, Contributors, Seen};
+use crate::neighbours::Neighbours;
 use crate::organization::{Leading, SettingsChange};
 use crate::reader::Reader;
 use crate::store::Figures;
 use crate::testing::{Fixture, acme, at, conversation, event, record, record_pb, turns_pb};
-
-/// The other services, made up.
-#[derive(Default)]
-struct Others {
-    records: Mutex<HashMap<String, conversation_pb::Conversation>>,
-    turns: Mutex<HashMap<String, Vec<transcript_pb::Turn>>>,
-    /// What was appended to the log; each event once.
-    told: Mutex<Vec<Event>>,
-    /// The log takes what it is given, and says that it did not.
-    answers_get_lost: AtomicBool,
-}
-
-fn not_here<T>() -> Result<Response<T>, Status> {
-    Err(Status::unimplemented("not in these tests"))
-}
-
-#[tonic::async_trait]
-impl ConversationService for Others {
-    async fn get_conversation(
-        &self,
-        request: Request<conversation_pb::GetConversationRequest>,
-    ) -> Result<Response<conversation_pb::GetConversationResponse>, Status> {
-        let found = self.records.lock().unwrap().get(&request.get_ref().conversation_id).cloned();
-        let conversation = Some(found.ok_or_else(|| Status::not_found("conversation does not exist"))?);
-        Ok(Response::new(conversation_pb::GetConversationResponse { conversation }))
-    }
-
-    async fn list_conversations(
-        &self,
-        _: Request<conversation_pb::ListConversationsRequest>,
-    ) -> Result<Response<conversation_pb::ListConversationsResponse>, Status> {
-        not_here()
-    }
-
-    async fn list_conversation_events(
-        &self,
-        _: Request<conversation_pb::ListConversationEventsRequest>,
-    ) -> Result<Response<conversation_pb::ListConversationEventsResponse>, Status> {
-        not_here()
-    }
-
-    async fn update_conversation(
-        &self,
-        _: Request<conversation_pb::UpdateConversationRequest>,
-    ) -> Result<Response<conversation_pb::UpdateConversationResponse>, Status> {
-        not_here()
-    }
-
-    async fn give_feedback(
-        &self,
-        _: Request<conversation_pb::GiveFeedbackRequest>,
-    ) -> Result<Response<conversation_pb::GiveFeedbackResponse>, Status> {
-        not_here()
-    }
-
-    async fn list_agents(
-        &self,
-        _: Request<conversation_pb::ListAgentsRequest>,
-    ) -> Result<Response<conversation_pb::ListAgentsResponse>, Status> {
-        not_here()
-    }
-
-    async fn get_agent(
-        &self,
-        _: Request<conversation_pb::GetAgentRequest>,
-    ) -> Result<Response<conversation_pb::GetAgentResponse>, Status> {
-        not_here()
-    }
-}
-
-#[tonic::async_trait]
-impl TranscriptService for Others {
-    async fn get_transcript(
-        &self,
-        request: Request<transcript_pb::GetTranscriptRequest>,
-    ) -> Result<Response<transcript_pb::GetTranscriptResponse>, Status> {
-        let found = self.turns.lock().unwrap().get(&request.get_ref().conversation_id).cloned();
-        let turns = found.ok_or_else(|| Status::not_found("conversation does not exist"))?;
-        Ok(Response::new(transcript_pb::GetTranscriptResponse { turns, ..Default::default() }))
-    }
-
-    async fn render_transcript(
-        &self,
-        _: Request<transcript_pb::RenderTranscriptRequest>,
-    ) -> Result<Response<transcript_pb::RenderTranscriptResponse>, Status> {
-        not_here()
-    }
-
-    async fn get_figures(
-        &self,
-        _: Request<transcript_pb::GetFiguresRequest>,
-    ) -> Result<Response<transcript_pb::GetFiguresResponse>, Status> {
-        not_here()
-    }
-
-    async fn search_turns(
-        &self,
-        _: Request<transcript_pb::SearchTurnsRequest>,
-    ) -> Result<Response<transcript_pb::SearchTurnsResponse>, Status> {
-        not_here()
-    }
-
-    async fn match_conversations(
-        &self,
-        _: Request<transcript_pb::MatchConversationsRequest>,
-    ) -> Result<Response<transcript_pb::MatchConversationsResponse>, Status> {
-        not_here()
-    }
-}
-
-#[tonic::async_trait]
-impl EventLogService for Others {
-    type ConsumeStream = BoxStream<'static, Result<log_pb::ConsumeResponse, Status>>;
-    type TailStream = BoxStream<'static, Result<log_pb::TailResponse, Status>>;
-
-    async fn append(&self, request: Request<log_pb::AppendRequest>) -> Result<Response<log_pb::AppendResponse>, Status> {
-        let mut told = self.told.lock().unwrap();
-        for record in request.into_inner().records {
-            for event in Record::try_from(record).unwrap().events {
-                if told.iter().all(|known| known.event_id != event.event_id) {
-                    told.push(event);
-                }
-            }
-        }
-        if self.answers_get_lost.swap(false, Ordering::SeqCst) {
-            return Err(Status::internal("the answer got lost"));
-        }
-        Ok(Response::new(log_pb::AppendResponse::default()))
-    }
-
-    async fn consume(
-        &self,
-        _: Request<tonic::Streaming<log_pb::ConsumeRequest>>,
-    ) -> Result<Response<Self::ConsumeStream>, Status> {
-        not_here()
-    }
-
-    async fn tail(&self, _: Request<log_pb::TailRequest>) -> Result<Response<Self::TailStream>, Status> {
-        not_here()
-    }
-
-    async fn erase(&self, _: Request<log_pb::EraseRequest>) -> Result<Response<log_pb::EraseResponse>, Status> {
-        not_here()
-    }
-
-    async fn get_consumer(
-        &self,
-        _: Request<log_pb::GetConsumerRequest>,
-    ) -> Result<Response<log_pb::GetConsumerResponse>, Status> {
-        Ok(Response::new(log_pb::GetConsumerResponse { consumer: Some(log_pb::Consumer::default()) }))
-    }
-
-    async fn list_consumers(
-        &self,
-        _: Request<log_pb::ListConsumersRequest>,
-    ) -> Result<Response<log_pb::ListConsumersResponse>, Status> {
-        not_here()
-    }
-}
 
 /// Listens, and can be made to fail.
 #[derive(Default)]
@@ -208,9 +39,9 @@ fn take_one(count: &AtomicUsize) -> bool {
 
 #[async_trait]
 impl Analysed for Ear {
-    async fn analysed(&self, seen: &Seen<'_>) -> Result<(), StoreError> {
-        let id = seen.input.record.conversation_id;
-        self.heard.lock().unwrap().push((id, seen.analysis.settled, seen.newly_settled));
+    async fn analysed(&self, seen: &[Seen<'_>]) -> Result<(), StoreError> {
+        let heard = |seen: &Seen<'_>| (seen.input.record.conversation_id, seen.analysis.settled, seen.newly_settled);
+        self.heard.lock().unwrap().extend(seen.iter().map(heard));
         assert!(!take_one(&self.panics), "a listener is broken");
         if take_one(&self.fails) {
             return Err(StoreError::Corrupt("what a listener keeps".to_owned()));
@@ -224,20 +55,22 @@ struct Summary;
 
 #[async_trait]
 impl Adds for Summary {
-    async fn add(&self, _: &Input, analysis: &mut Analysis) -> Result<(), StoreError> {
-        analysis.own.summary = Some("they talked".to_owned());
+    async fn add(&self, _: &OrganizationId, to: &mut [Adding<'_>]) -> Result<(), StoreError> {
+        for adding in to {
+            adding.analysis.own.summary = Some("they talked".to_owned());
+        }
         Ok(())
     }
 }
 
 struct World {
     fixture: Fixture,
-    others: Arc<Others>,
+    others: Arc<Neighbours>,
     ear: Arc<Ear>,
     clock: ManualClock,
     progress: Progress,
     wake: Arc<Notify>,
-    slot: LocalSlot,
+    transport: Transport,
     reader: Reader,
     stop: CancellationToken,
 }
@@ -248,20 +81,16 @@ impl World {
     }
 
     async fn over(fixture: Fixture, replicas: usize, contributors: Contributors) -> Self {
-        let others = Arc::new(Others::default());
-        let slot = LocalSlot::new();
-        let routes = Routes::new(ConversationServiceServer::from_arc(others.clone()))
-            .add_service(TranscriptServiceServer::from_arc(others.clone()))
-            .add_service(EventLogServiceServer::from_arc(others.clone()));
-        slot.fill(routes.into_axum_router());
+        let others = Arc::new(Neighbours::default());
+        let transport = others.transport();
         let (clock, wake, ear) = (ManualClock::at(at(0)), Arc::new(Notify::new()), Arc::new(Ear::default()));
         let stop = CancellationToken::new();
         for _ in 0..replicas {
             let parts = Parts {
                 store: fixture.store.clone(),
-                conversations: slot.transport(),
-                transcripts: slot.transport(),
-                log: Appender::new(slot.transport()),
+                conversations: transport.clone(),
+                transcripts: transport.clone(),
+                log: Appender::new(transport.clone()),
                 contributors: contributors.clone(),
                 listeners: vec![ear.clone()],
                 clock: Arc::new(clock.clone()),
@@ -275,14 +104,12 @@ impl World {
         let unknown = UnknownEvents::of(&fixture.database);
         let reader = Reader::new(fixture.store.clone(), unknown, Arc::new(clock.clone()), wake.clone());
         let progress = Progress::starting_at(Position::START);
-        Self { fixture, others, ear, clock, progress, wake, slot, reader, stop }
+        Self { fixture, others, ear, clock, progress, wake, transport, reader, stop }
     }
 
     /// What the other services say of a conversation from now on.
     fn is(&self, number: u128, status: ConversationStatus, texts: &[&str]) {
-        let id = conversation(number).to_string();
-        self.others.records.lock().unwrap().insert(id.clone(), record_pb(number, status));
-        self.others.turns.lock().unwrap().insert(id, turns_pb(number, texts));
+        self.others.know(record_pb(number, status), turns_pb(number, texts));
     }
 
     /// What the log says next.
@@ -302,7 +129,7 @@ impl World {
         Frontier::new(
             self.fixture.store.clone(),
             self.progress.clone(),
-            self.slot.transport(),
+            self.transport.clone(),
             Arc::new(self.clock.clone()),
             self.wake.clone(),
         )
@@ -445,6 +272,26 @@ async fn what_breaks_off_is_done_again_to_the_same_effect() {
     world.hears_end(1).await;
     world.settle().await;
     assert_eq!(world.told().len(), 1);
+}
+
+#[tokio::test]
+async fn what_fails_for_many_is_done_for_each() {
+    let world = World::start(1).await;
+    let numbers: Vec<u128> = (1..=20).collect();
+    for number in &numbers {
+        world.is(*number, ConversationStatus::Completed, &PLEASED);
+    }
+    world.ear.panics.store(1, Ordering::SeqCst);
+    world.hears(numbers.iter().map(|number| event(*number, Data::Ended(Ended::new(EndStatus::Completed)))).collect()).await;
+    world.settle().await;
+    let told: HashSet<ConversationId> = world.told().iter().map(|event| event.conversation_id).collect();
+    assert_eq!((told.len(), world.told().len()), (20, 20));
+    let mut heard: HashMap<ConversationId, usize> = HashMap::new();
+    for (id, ..) in world.heard() {
+        *heard.entry(id).or_default() += 1;
+    }
+    assert_eq!(heard.len(), 20);
+    assert!(heard.values().any(|times| *times > 1) && heard.values().all(|times| *times <= 2), "{heard:?}");
 }
 
 async fn replicas_share(fixture: Fixture) {

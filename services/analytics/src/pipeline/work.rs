@@ -1,4 +1,4 @@
-//! One conversation: read, analysed, and made into figures.
+//! Conversations: read, analysed, and made into figures.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::views::{Read, Unread, Views};
 use crate::analysis::{Analysis, Rules, analyse};
 use crate::features::Features;
-use crate::hooks::Contributors;
+use crate::hooks::{Adding, Contributors};
 use crate::input::Input;
 use crate::store::Claimed;
 
@@ -59,6 +59,7 @@ impl From<Unread> for Unmade {
             Unread::Gone => Self::Gone,
             Unread::Later(wait) => Self::Later(wait),
             Unread::Failed(code) => Self::Failed(format!("it cannot be read ({code:?})")),
+            Unread::Together => Self::Later(NO_ROOM),
         }
     }
 }
@@ -85,8 +86,58 @@ impl Workshop {
         }
     }
 
+    /// Makes figures of conversations of one organization; returns them in their order.
+    pub(super) async fn make(&self, claimed: &[Claimed], rules: &Rules) -> Vec<Result<Box<Made>, Unmade>> {
+        if let [claimed] = claimed {
+            return vec![self.make_alone(claimed, rules).await];
+        }
+        let mut made = Vec::with_capacity(claimed.len());
+        for (claimed, one) in claimed.iter().zip(self.make_together(claimed, rules).await) {
+            made.push(match one {
+                Some(one) => one,
+                None => self.make_alone(claimed, rules).await,
+            });
+        }
+        made
+    }
+
+    /// Makes figures of those conversations that can be worked on together; `None` for the others.
+    async fn make_together(&self, claimed: &[Claimed], rules: &Rules) -> Vec<Option<Result<Box<Made>, Unmade>>> {
+        let none = || claimed.iter().map(|_| None).collect();
+        let Ok(reading) = acquire(&self.reads).await else { return none() };
+        let read = self.views.read_together(claimed).await;
+        drop(reading);
+        let Ok(processor) = acquire(&self.small).await else { return none() };
+        let rules = rules.clone();
+        let analysed = tokio::task::spawn_blocking(move || {
+            let _held = processor;
+            read.into_iter().map(|read| analyse_of_many(read, &rules)).collect::<Vec<_>>()
+        });
+        let Ok(mut analysed) = analysed.await else { return none() };
+        if self.add_to(claimed, &mut analysed).await.is_err() {
+            return none();
+        }
+        let made = |(claimed, analysed): (&Claimed, Option<Result<Analysed, Unmade>>)| {
+            Some(analysed?.map(|analysed| made(claimed, analysed)))
+        };
+        claimed.iter().zip(analysed).map(made).collect()
+    }
+
+    async fn add_to(&self, claimed: &[Claimed], analysed: &mut [Option<Result<Analysed, Unmade>>]) -> Result<(), StoreError> {
+        let Some(organization) = claimed.first().map(|claimed| &claimed.organization_id) else { return Ok(()) };
+        let analysed = analysed.iter_mut().filter_map(|analysed| analysed.as_mut()?.as_mut().ok());
+        let mut adding: Vec<Adding<'_>> = analysed.map(|Analysed { input, analysis, .. }| Adding { input, analysis }).collect();
+        if adding.is_empty() {
+            return Ok(());
+        }
+        for contributor in &self.contributors {
+            contributor.add(organization, &mut adding).await?;
+        }
+        Ok(())
+    }
+
     /// Makes figures of a conversation.
-    pub(super) async fn make(&self, claimed: &Claimed, rules: Rules) -> Result<Box<Made>, Unmade> {
+    async fn make_alone(&self, claimed: &Claimed, rules: &Rules) -> Result<Box<Made>, Unmade> {
         let reading = acquire(&self.reads).await?;
         let read = self.views.read(claimed).await?;
         // Large ones wait for each other, and nobody else for them.
@@ -97,19 +148,32 @@ impl Workshop {
         };
         drop(reading);
         let processor = acquire(if is_large { &self.large } else { &self.small }).await?;
+        let rules = rules.clone();
         let analysed = tokio::task::spawn_blocking(move || {
             let _held = (processor, room);
             analyse_one(read, &rules)
         });
         // What a panic said may quote a conversation.
-        let (input, mut analysis, took) = analysed.await.map_err(|_| Unmade::Failed("an analyser failed".to_owned()))??;
+        let mut analysed = analysed.await.map_err(|_| Unmade::Failed("an analyser failed".to_owned()))??;
+        let Analysed { input, analysis, .. } = &mut analysed;
         for contributor in &self.contributors {
-            contributor.add(&input, &mut analysis).await?;
+            contributor.add(&claimed.organization_id, &mut [Adding { input, analysis }]).await?;
         }
-        let features = Features::of(&input, &analysis, claimed.position);
-        metrics::analysis_took(took);
-        Ok(Box::new(Made { input, analysis, features, took }))
+        Ok(made(claimed, analysed))
     }
+}
+
+/// A conversation that was analysed.
+struct Analysed {
+    input: Input,
+    analysis: Analysis,
+    took: Duration,
+}
+
+fn made(claimed: &Claimed, Analysed { input, analysis, took }: Analysed) -> Box<Made> {
+    let features = Features::of(&input, &analysis, claimed.position);
+    metrics::analysis_took(took);
+    Box::new(Made { input, analysis, features, took })
 }
 
 async fn acquire(semaphore: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Unmade> {
@@ -117,10 +181,20 @@ async fn acquire(semaphore: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, Unm
     semaphore.clone().acquire_owned().await.map_err(|_| Unmade::Later(NO_ROOM))
 }
 
-fn analyse_one(read: Read, rules: &Rules) -> Result<(Input, Analysis, Duration), Unmade> {
+/// Analyses one of several conversations; `None` for one that has to be worked on alone: the others must not wait for a large one.
+fn analyse_of_many(read: Result<Read, Unread>, rules: &Rules) -> Option<Result<Analysed, Unmade>> {
+    match read {
+        Err(Unread::Together) => None,
+        Err(unread) => Some(Err(unread.into())),
+        Ok(read) if read.turns.len() > LARGE_TURNS => None,
+        Ok(read) => Some(analyse_one(read, rules)),
+    }
+}
+
+fn analyse_one(read: Read, rules: &Rules) -> Result<Analysed, Unmade> {
     let began = Instant::now();
     let input = Input::of(&read.record, read.turns)
         .map_err(|bad| Unmade::Failed(format!("this release cannot read its field '{}'", bad.field)))?;
     let analysis = analyse(&input, rules);
-    Ok((input, analysis, began.elapsed()))
+    Ok(Analysed { input, analysis, took: began.elapsed() })
 }

@@ -20,7 +20,7 @@ use crate::hooks::{Listeners, Seen};
 use crate::store::{Before, Claimed, Finish, GIVEN_UP_AFTER, Store, Told, Written};
 
 /// How many are written together.
-const TOGETHER: usize = 32;
+const TOGETHER: usize = 96;
 /// To how many at once listeners listen.
 const TOLD_AT_ONCE: usize = 8;
 /// How long to wait after the first failure; doubled with each, up to the longest.
@@ -140,7 +140,11 @@ impl Writer {
         if self.listeners.is_empty() {
             return kept;
         }
-        let telling: Vec<_> = kept.iter().map(|kept| AssertUnwindSafe(self.tell(kept)).catch_unwind()).collect();
+        if self.tell_together(&kept).await {
+            return kept;
+        }
+        // One of them is at fault, or the store is away.
+        let telling: Vec<_> = kept.iter().map(|one| self.tell_caught(std::slice::from_ref(one))).collect();
         let told: Vec<_> = futures::stream::iter(telling).buffered(TOLD_AT_ONCE).collect().await;
         let mut heard = Vec::with_capacity(told.len());
         for (kept, told) in kept.into_iter().zip(told) {
@@ -155,12 +159,24 @@ impl Writer {
         heard
     }
 
-    async fn tell(&self, kept: &Kept<'_>) -> Result<(), StoreError> {
-        let Made { input, analysis, features, .. } = kept.made;
-        let newly_settled = analysis.settled && !kept.before.announced;
-        let heard_at = kept.claimed.heard_at.map_or(kept.before.heard_at, |heard_at| heard_at.max(kept.before.heard_at));
+    async fn tell_together(&self, kept: &[Kept<'_>]) -> bool {
+        kept.len() > 1 && matches!(self.tell_caught(kept).await, Ok(Ok(())))
+    }
+
+    async fn tell_caught(&self, kept: &[Kept<'_>]) -> std::thread::Result<Result<(), StoreError>> {
+        AssertUnwindSafe(self.tell(kept)).catch_unwind().await
+    }
+
+    async fn tell<'a>(&self, kept: &[Kept<'a>]) -> Result<(), StoreError> {
+        let seen = |kept: &Kept<'a>| {
+            let Made { input, analysis, features, .. } = kept.made;
+            let newly_settled = analysis.settled && !kept.before.announced;
+            let heard_at = kept.claimed.heard_at.map_or(kept.before.heard_at, |heard_at| heard_at.max(kept.before.heard_at));
+            Seen { input, analysis, features, heard_at, newly_settled }
+        };
+        let seen: Vec<Seen<'_>> = kept.iter().map(seen).collect();
         for listener in &self.listeners {
-            listener.analysed(&Seen { input, analysis, features, heard_at, newly_settled }).await?;
+            listener.analysed(&seen).await?;
         }
         Ok(())
     }

@@ -141,11 +141,18 @@ fn rows<'a>(all: &[&'a Features]) -> Rows<'a> {
         .opt_text("cost_currency", all.iter().map(|row| row.cost_currency.as_deref()))
 }
 
-/// Writes rows with their words and values, in place of those that are there. Of no conversation twice.
-pub(crate) async fn write<E: Engine>(connection: &mut E::Connection, all: &[&Features]) -> Result<(), StoreError> {
+/// Writes rows with their words and values, in place of those that are there: `known` are those of which there is a row. Of no
+/// conversation twice.
+pub(crate) async fn write<E: Engine>(
+    connection: &mut E::Connection,
+    all: &[&Features],
+    known: &[&Features],
+) -> Result<(), StoreError> {
     if all.is_empty() {
         return Ok(());
     }
+    remove_of::<E>(connection, "feature_words", known).await?;
+    remove_of::<E>(connection, "feature_values", known).await?;
     let names: Vec<&str> = COLUMNS.split(", ").collect();
     let selected: Vec<String> = names.iter().map(|name| format!("k.{name}")).collect();
     let updated: Vec<String> = names[2..].iter().map(|name| format!("{name} = excluded.{name}")).collect();
@@ -181,7 +188,6 @@ async fn write_words<E: Engine>(connection: &mut E::Connection, all: &[&Features
             }
         }
     }
-    remove_of::<E>(connection, "feature_words", all).await?;
     let sql = "with {k} insert into feature_words (organization_id, conversation_id, kind, word, place) \
          select k.organization_id, k.conversation_id, k.kind, k.word, k.place from k";
     let rows = Rows::new(words.len())
@@ -212,7 +218,6 @@ async fn write_values<E: Engine>(connection: &mut E::Connection, all: &[&Feature
             values.insert((organization, conversation, name), kept);
         }
     }
-    remove_of::<E>(connection, "feature_values", all).await?;
     let sql = "with {k} insert into feature_values (organization_id, conversation_id, name, text_value, number_value) \
          select k.organization_id, k.conversation_id, k.name, k.text_value, k.number_value from k";
     let rows = Rows::new(values.len())
@@ -221,11 +226,17 @@ async fn write_values<E: Engine>(connection: &mut E::Connection, all: &[&Feature
         .text("name", values.keys().map(|(.., name)| *name))
         .opt_text("text_value", values.values().map(|(text, _)| *text))
         .opt_real("number_value", values.values().map(|(_, number)| *number));
+    if values.is_empty() {
+        return Ok(());
+    }
     E::execute(connection, sql, &[], Some(&rows)).await?;
     Ok(())
 }
 
 async fn remove_of<E: Engine>(connection: &mut E::Connection, table: &str, all: &[&Features]) -> Result<(), StoreError> {
+    if all.is_empty() {
+        return Ok(());
+    }
     let sql = format!(
         "with {{k}} delete from {table} \
          where (organization_id, conversation_id) in (select k.organization_id, k.conversation_id from k)"

@@ -1,10 +1,12 @@
 //! Analyses as they are kept: compressed JSON, with what each authority says by the record.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Read;
 
 use colloquy_storage::StoreError;
 use serde::{Deserialize, Serialize};
+use zstd::bulk::Compressor;
 
 use crate::analysis::Analysis;
 use crate::input::Judgement;
@@ -30,10 +32,14 @@ struct Unpacked {
 
 /// Returns an analysis to be kept.
 pub(crate) fn pack(analysis: &Analysis, judgements: &Judgements) -> Result<Vec<u8>, StoreError> {
-    let failed = |_| StoreError::Corrupt("an analysis that was to be kept".to_owned());
-    let mut encoder = zstd::stream::Encoder::new(Vec::new(), LEVEL).map_err(failed)?;
-    serde_json::to_writer(&mut encoder, &Packed { analysis, judgements }).map_err(|error| failed(error.into()))?;
-    encoder.finish().map_err(failed)
+    thread_local! {
+        // What it works with is large: making it anew for every analysis would take longer than compressing.
+        static COMPRESSOR: RefCell<Option<Compressor<'static>>> = RefCell::new(Compressor::new(LEVEL).ok());
+    }
+    let failed = || StoreError::Corrupt("an analysis that was to be kept".to_owned());
+    let json = serde_json::to_vec(&Packed { analysis, judgements }).map_err(|_| failed())?;
+    let packed = COMPRESSOR.with_borrow_mut(|compressor| compressor.as_mut()?.compress(&json).ok());
+    packed.ok_or_else(failed)
 }
 
 /// Returns what [`pack`] was given.

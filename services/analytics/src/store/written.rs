@@ -11,6 +11,7 @@ use super::packed::{pack, unpack};
 use super::queue::held;
 use super::sql::{SqlStore, organization_of, time_of};
 use super::{Before, Claimed, Figures, Hours, Key, Written, hour_of};
+use crate::features::Features;
 
 /// The tables that hold something of a conversation.
 const TABLES: [&str; 4] = ["features", "feature_words", "feature_values", "analyses"];
@@ -130,7 +131,9 @@ impl<E: Engine> SqlStore<E> {
                 Written::Gone => gone.push(key),
             }
         }
-        features::write::<E>(&mut transaction, &rows).await?;
+        let is_known = |row: &&&Features| before.contains_key(&(row.organization_id.clone(), row.conversation_id));
+        let known_rows: Vec<&Features> = rows.iter().filter(is_known).copied().collect();
+        features::write::<E>(&mut transaction, &rows, &known_rows).await?;
         write_analyses::<E>(&mut transaction, &analyses).await?;
         remove::<E>(&mut transaction, &gone).await?;
         note_hours::<E>(&mut transaction, &hours).await?;

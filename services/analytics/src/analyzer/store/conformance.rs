@@ -216,7 +216,7 @@ async fn the_newest_run_of_each_analyzer_counts(store: Arc<dyn Store>) {
     for run in [&run(1, 1, 1, 0), &newest[1], &newest[0], &failed(run(5, 1, 1, 9)), &run(6, 3, 2, 9)] {
         store.keep_run(run).await.unwrap();
     }
-    assert_eq!(store.newest_runs(&acme(), conversation(1)).await.unwrap(), newest);
+    assert_eq!(store.newest_runs(&acme(), &[conversation(1)]).await.unwrap(), newest);
     let mut keys = store.newest_keys(&acme(), conversation(1)).await.unwrap();
     keys.sort_by_key(|key| key.analyzer_id);
     assert_eq!(keys, [Key::of(&run(5, 1, 1, 9)), Key::of(&newest[0])]);

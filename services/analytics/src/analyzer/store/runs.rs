@@ -59,8 +59,8 @@ pub trait Runs: Send + Sync + 'static {
     /// Returns the key of the newest run of every analyzer over a conversation, whatever came of it.
     async fn newest_keys(&self, organization: &OrganizationId, conversation: ConversationId) -> Result<Vec<Key>, StoreError>;
 
-    /// Returns the newest run of every analyzer over a conversation that succeeded, oldest first.
-    async fn newest_runs(&self, organization: &OrganizationId, conversation: ConversationId) -> Result<Vec<Run>, StoreError>;
+    /// Returns of each of these conversations the newest run of every analyzer that succeeded, oldest first.
+    async fn newest_runs(&self, organization: &OrganizationId, conversations: &[ConversationId]) -> Result<Vec<Run>, StoreError>;
 
     /// Returns a page of runs, newest first.
     async fn page_of_runs(
@@ -240,19 +240,22 @@ impl<E: Engine> Runs for SqlStore<E> {
         Ok(keys)
     }
 
-    async fn newest_runs(&self, organization: &OrganizationId, conversation: ConversationId) -> Result<Vec<Run>, StoreError> {
+    async fn newest_runs(&self, organization: &OrganizationId, conversations: &[ConversationId]) -> Result<Vec<Run>, StoreError> {
         let sql = format!(
-            "with newest as ( \
+            "with {{k}}, newest as ( \
                  select run_id from ( \
-                     select run_id, row_number() over (partition by analyzer_id order by ran_at desc, run_id desc) as place \
-                     from analyzer_runs where organization_id = $1 and conversation_id = $2 and succeeded) as numbered \
+                     select r.run_id, row_number() over ( \
+                         partition by r.conversation_id, r.analyzer_id order by r.ran_at desc, r.run_id desc) as place \
+                     from k join analyzer_runs r \
+                         on r.organization_id = $1 and r.conversation_id = k.conversation_id and r.succeeded) as numbered \
                  where place = 1) \
              select {} from newest join analyzer_runs r on r.organization_id = $1 and r.run_id = newest.run_id \
              order by r.ran_at, r.run_id",
             columns("r")
         );
+        let rows = Rows::new(conversations.len()).id("conversation_id", conversations.iter().map(|conversation| conversation.0));
         let mut connection = self.readers.acquire().await?;
-        let rows = E::query(&mut connection, &sql, &key(organization, conversation.0), None).await?;
+        let rows = E::query(&mut connection, &sql, &[Value::Text(organization.as_str())], Some(&rows)).await?;
         rows.iter().map(|row| read::<E>(organization, &mut Columns::of(row))).collect()
     }
 
