@@ -119,104 +119,32 @@ const fn is_refusal(problem: &Problem) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-    use std::sync::Mutex;
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::Ordering;
 
-    use colloquy_proto::log::v1 as pb;
-    use colloquy_proto::log::v1::event_log_service_server::{EventLogService, EventLogServiceServer};
-    use colloquy_service::transport::LocalSlot;
     use colloquy_types::ManualClock;
-    use futures::stream::BoxStream;
-    use tonic::service::Routes;
-    use tonic::{Request, Response, Status};
 
     use super::*;
     use crate::alert::alert::Handling;
     use crate::alert::samples::{acme, alert, at, window_alert};
     use crate::alert::store::open;
+    use crate::neighbours::Neighbours;
     use crate::testing::Fixture;
 
-    /// A log that keeps each event once.
-    #[derive(Default)]
-    struct Log {
-        events: Mutex<Vec<Event>>,
-        loses_the_answer: AtomicBool,
-        /// It takes no event of these.
-        refused: Mutex<HashSet<EventId>>,
-    }
-
-    fn not_here<T>() -> Result<Response<T>, Status> {
-        Err(Status::unimplemented("not in these tests"))
-    }
-
-    #[tonic::async_trait]
-    impl EventLogService for Log {
-        type ConsumeStream = BoxStream<'static, Result<pb::ConsumeResponse, Status>>;
-        type TailStream = BoxStream<'static, Result<pb::TailResponse, Status>>;
-
-        async fn append(&self, request: Request<pb::AppendRequest>) -> Result<Response<pb::AppendResponse>, Status> {
-            let mut kept = self.events.lock().unwrap();
-            for record in request.into_inner().records {
-                let events = Record::try_from(record).unwrap().events;
-                if events.iter().any(|event| self.refused.lock().unwrap().contains(&event.event_id)) {
-                    return Err(Status::invalid_argument("not such an event"));
-                }
-                for event in events {
-                    if kept.iter().all(|known| known.event_id != event.event_id) {
-                        kept.push(event);
-                    }
-                }
-            }
-            match self.loses_the_answer.swap(false, Ordering::SeqCst) {
-                true => Err(Status::internal("the answer got lost")),
-                false => Ok(Response::new(pb::AppendResponse::default())),
-            }
-        }
-
-        async fn consume(
-            &self,
-            _: Request<tonic::Streaming<pb::ConsumeRequest>>,
-        ) -> Result<Response<Self::ConsumeStream>, Status> {
-            not_here()
-        }
-
-        async fn tail(&self, _: Request<pb::TailRequest>) -> Result<Response<Self::TailStream>, Status> {
-            not_here()
-        }
-
-        async fn erase(&self, _: Request<pb::EraseRequest>) -> Result<Response<pb::EraseResponse>, Status> {
-            not_here()
-        }
-
-        async fn get_consumer(&self, _: Request<pb::GetConsumerRequest>) -> Result<Response<pb::GetConsumerResponse>, Status> {
-            not_here()
-        }
-
-        async fn list_consumers(
-            &self,
-            _: Request<pb::ListConsumersRequest>,
-        ) -> Result<Response<pb::ListConsumersResponse>, Status> {
-            not_here()
-        }
-    }
-
-    async fn world() -> (Fixture, Arc<dyn AlertStore>, Arc<Log>, Announcer, Announcer) {
+    async fn world() -> (Fixture, Arc<dyn AlertStore>, Arc<Neighbours>, Announcer, Announcer) {
         let fixture = Fixture::sqlite().await.unwrap();
         let store = open(&fixture.database);
-        let log = Arc::new(Log::default());
-        let slot = LocalSlot::new();
-        slot.fill(Routes::new(EventLogServiceServer::from_arc(Arc::clone(&log))).into_axum_router());
+        let log = Arc::new(Neighbours::default());
+        let transport = log.transport();
         let announcer = || {
             let clock = Arc::new(ManualClock::at(at(0)));
-            Announcer::new(Arc::clone(&store), Appender::new(slot.transport()), clock, Arc::default())
+            Announcer::new(Arc::clone(&store), Appender::new(transport.clone()), clock, Arc::default())
         };
         let (one, other) = (announcer(), announcer());
         (fixture, store, log, one, other)
     }
 
-    fn kinds(log: &Log) -> Vec<&'static str> {
-        log.events.lock().unwrap().iter().map(|event| event.data.kind()).collect()
+    fn kinds(log: &Neighbours) -> Vec<&'static str> {
+        log.told.lock().unwrap().iter().map(|event| event.data.kind()).collect()
     }
 
     #[tokio::test]
@@ -235,7 +163,7 @@ mod tests {
     async fn an_answer_that_got_lost_repeats_nothing() {
         let (_fixture, store, log, one, _) = world().await;
         store.raise(&[alert(1)]).await.unwrap();
-        log.loses_the_answer.store(true, Ordering::SeqCst);
+        log.answers_get_lost.store(true, Ordering::SeqCst);
         assert!(one.announce().await.is_err());
         one.announce().await.unwrap();
         assert_eq!(kinds(&log), ["alert.opened"]);

@@ -177,10 +177,10 @@ impl Backtests {
             let said = match self.saying(rule, phrases, &ids).await? {
                 Some(said) => said,
                 // It may be anywhere.
-                None if rule.needs() == Needs::Any => return Ok(undecided.to_vec()),
+                None if rule.needs == Needs::Any => return Ok(undecided.to_vec()),
                 None => continue,
             };
-            worth = Some(match (worth, rule.needs()) {
+            worth = Some(match (worth, rule.needs) {
                 (None, _) => said,
                 (Some(worth), Needs::All) => worth.intersection(&said).copied().collect(),
                 (Some(worth), Needs::Any) => worth.union(&said).copied().collect(),

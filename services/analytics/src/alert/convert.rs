@@ -17,7 +17,7 @@ use super::fields::{Figure, Kind};
 use super::measure;
 use super::phrases::Words;
 use super::rule::{
-    Builtin, Comparison, Condition, Filter, LONGEST_MS, LONGEST_NAME, LONGEST_VALUE, MOST_CONDITIONS, MOST_VALUES, Metric,
+    Builtin, Comparison, Condition, Filter, LONGEST_MS, LONGEST_NAME, LONGEST_VALUE, MOST_CONDITIONS, MOST_VALUES, Metric, Needs,
     NoData, Op, Rule, SHORTEST_MS, Scope, Side, Subject, Test,
 };
 use super::state::Standing;
@@ -58,6 +58,11 @@ pub fn rule(given: pb::AlertRule, identity: Identity, at: &str, errors: &mut Fie
     if !is_metric && given.conditions.is_empty() {
         found.add(field("conditions"), "a rule on conversations needs at least one");
     }
+    let needs = match given.r#match.as_str() {
+        // Rules that an earlier release kept do not say it.
+        "" => Some(identity.builtin.map_or(Needs::All, Builtin::needs)),
+        name => choose(&mut found, &field("match"), name, &Needs::ALL, Needs::as_str),
+    };
     let filter = filter(given.filter.unwrap_or_default(), &field("filter"), &mut found);
     let metric = match (scope, given.metric) {
         (Some(Scope::Metric), Some(given)) => metric(&given, !conditions.is_empty(), &field("metric"), &mut found).map(Some),
@@ -87,6 +92,7 @@ pub fn rule(given: pb::AlertRule, identity: Identity, at: &str, errors: &mut Fie
         name: given.name,
         severity: severity?,
         conditions: conditions.into_iter().collect::<Option<_>>()?,
+        needs: needs?,
         filter: filter?,
         enabled: given.enabled,
         metric: metric?,
@@ -399,6 +405,7 @@ pub fn definition(rule: &Rule) -> pb::AlertRule {
         severity: rule.severity.as_str().to_owned(),
         scope: rule.scope().as_str().to_owned(),
         conditions: conditions.collect(),
+        r#match: rule.needs.as_str().to_owned(),
         filter: (rule.filter.given != ConversationFilter::default()).then(|| rule.filter.given.clone()),
         enabled: rule.enabled,
         metric: rule.metric.as_ref().map(metric_to_pb),

@@ -67,6 +67,7 @@ pub fn rules(organization: &OrganizationId, now: Timestamp, watches_from: Timest
         name: name.to_owned(),
         severity,
         conditions: conditions.into_iter().flatten().collect(),
+        needs: builtin.needs(),
         filter: Filter { given: ConversationFilter::default(), expression: None },
         enabled: true,
         metric: None,
@@ -107,6 +108,7 @@ pub fn rules(organization: &OrganizationId, now: Timestamp, watches_from: Timest
 
 #[cfg(test)]
 mod tests {
+    use colloquy_proto::analytics::v1 as pb;
     use colloquy_service::FieldErrors;
 
     use super::*;
@@ -117,6 +119,7 @@ mod tests {
     fn the_first_rules_are_such_as_people_could_write() {
         let rules = rules(&acme(), at(0), at(0));
         assert_eq!(rules.iter().map(|rule| rule.conditions.len()).collect::<Vec<_>>(), [1, 1, 3, 2]);
+        assert_eq!(rules.iter().map(|rule| rule.needs.as_str()).collect::<Vec<_>>(), ["all", "all", "any", "any"]);
         for rule in rules {
             let identity = Identity {
                 organization_id: rule.organization_id.clone(),
@@ -127,10 +130,15 @@ mod tests {
                 updated_at: rule.updated_at,
                 revision: rule.revision,
             };
-            let mut errors = FieldErrors::new();
-            let read = convert::rule(convert::definition(&rule), identity, "rule", &mut errors);
-            errors.finish().unwrap();
-            assert_eq!(read, Some(rule));
+            let shown = convert::definition(&rule);
+            // An earlier release kept them without.
+            let older = pb::AlertRule { r#match: String::new(), ..shown.clone() };
+            for definition in [shown, older] {
+                let mut errors = FieldErrors::new();
+                let read = convert::rule(definition, identity.clone(), "rule", &mut errors);
+                errors.finish().unwrap();
+                assert_eq!(read.as_ref(), Some(&rule));
+            }
         }
     }
 

@@ -93,7 +93,7 @@ impl Compiled {
                 })
                 .collect();
             compiled.rules.push(Ready {
-                needs: rule.needs(),
+                needs: rule.needs,
                 waits: rule.filter.expression.as_deref().is_some_and(|expression| !is_fixed(expression)),
                 is_about_words: phrases.iter().any(|phrases| !phrases.is_empty()),
                 phrases,
@@ -430,7 +430,7 @@ mod tests {
             condition("resolution_status", "eq", json!("unresolved")),
             condition("user_text", "contains", json!(["human please", "real person"])),
         ];
-        let rule = Rule { builtin: Some(crate::alert::rule::Builtin::Escalation), ..rule(1, signs) };
+        let rule = Rule { needs: Needs::Any, ..rule(1, signs) };
         let turns = [turn(0, Role::User, "Give me a real person", 4_000)];
         let found = fired(rule.clone(), &features(1), &turns, at(0)).unwrap();
         assert_eq!(found.evidence["conditions"].as_array().unwrap().len(), 1);

@@ -30,8 +30,8 @@ use crate::analysed::Frontier;
 const USUAL_PAGE: u32 = 30;
 const GREATEST_PAGE: u32 = 100;
 /// What people change of a rule.
-const CHANGEABLE: [&str; 9] =
-    ["name", "severity", "scope", "conditions", "filter", "enabled", "metric", "renotify_after", "muted_until"];
+const CHANGEABLE: [&str; 10] =
+    ["name", "severity", "scope", "conditions", "match", "filter", "enabled", "metric", "renotify_after", "muted_until"];
 /// What people change of a rule over a window without saying the rest of it again.
 const CHANGEABLE_OF_METRIC: [&str; 10] = [
     "metric.field",
@@ -330,6 +330,7 @@ fn mask(mask: Option<prost_types::FieldMask>, given: &pb::AlertRule) -> Result<V
             !given.severity.is_empty(),
             !given.scope.is_empty(),
             !given.conditions.is_empty(),
+            !given.r#match.is_empty(),
             given.filter.is_some(),
             given.enabled,
             given.metric.is_some(),
@@ -365,6 +366,7 @@ fn change(mut rule: pb::AlertRule, given: &pb::AlertRule, mask: &[&str]) -> pb::
             "severity" => rule.severity.clone_from(&given.severity),
             "scope" => rule.scope.clone_from(&given.scope),
             "conditions" => rule.conditions.clone_from(&given.conditions),
+            "match" => rule.r#match.clone_from(&given.r#match),
             "filter" => rule.filter.clone_from(&given.filter),
             "enabled" => rule.enabled = given.enabled,
             "metric" => rule.metric.clone_from(&given.metric),

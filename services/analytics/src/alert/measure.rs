@@ -124,9 +124,10 @@ impl Sets {
     pub fn of(rule: &Rule) -> Self {
         let watched = rule.filter.expression.as_deref().cloned().unwrap_or(Expression::All(Vec::new()));
         let conditions: Vec<Expression> = rule.conditions.iter().map(expression).collect();
-        let conditions = match rule.needs() {
-            Needs::All => Expression::All(conditions),
-            Needs::Any => Expression::Any(conditions),
+        let conditions = match rule.needs {
+            Needs::Any if !conditions.is_empty() => Expression::Any(conditions),
+            // Without conditions all are met.
+            Needs::Any | Needs::All => Expression::All(conditions),
         };
         Self { matching: Expression::All(vec![watched.clone(), conditions]), watched }
     }
@@ -390,8 +391,10 @@ impl Windows<'_> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-    use crate::alert::samples::{at, features};
+    use crate::alert::samples::{at, condition, features, rule};
 
     #[test]
     fn a_window_that_moves_measures_what_is_in_it() {
@@ -429,6 +432,18 @@ mod tests {
                 assert_eq!((measured.value, measured.count), (expected, inside.len() as u64), "{op} until {end}");
             }
         }
+    }
+
+    #[test]
+    fn any_condition_is_enough_where_the_rule_says_so_and_none_are_met_by_all() {
+        let signs = || vec![condition("error_count", "gte", json!(3)), condition("channel", "eq", json!("phone"))];
+        let row = Features { error_count: 0, channel: Some("phone".to_owned()), ..features(1) };
+        let meets = |needs, conditions| {
+            let sets = Sets::of(&Rule { needs, ..rule(1, conditions) });
+            colloquy_filter::evaluate(&sets.matching, &|field| crate::alert::fields::value_of(&row, field))
+        };
+        assert_eq!((meets(Needs::All, signs()), meets(Needs::Any, signs())), (false, true));
+        assert_eq!((meets(Needs::All, Vec::new()), meets(Needs::Any, Vec::new())), (true, true));
     }
 
     #[test]

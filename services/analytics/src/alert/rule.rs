@@ -82,7 +82,7 @@ impl Builtin {
         Self::ALL.into_iter().find(|builtin| builtin.as_str() == name)
     }
 
-    /// Returns how its conditions go together. Rules that people make need all of theirs.
+    /// Returns how its conditions go together to begin with.
     pub const fn needs(self) -> Needs {
         match self {
             Self::LongDuration | Self::LowSatisfaction => Needs::All,
@@ -100,6 +100,19 @@ pub enum Needs {
     Any,
 }
 
+impl Needs {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::All, Self::Any];
+
+    /// Returns the word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Any => "any",
+        }
+    }
+}
+
 /// A rule.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Rule {
@@ -113,6 +126,8 @@ pub struct Rule {
     pub severity: Severity,
     /// What must hold.
     pub conditions: Vec<Condition>,
+    /// How many of them.
+    pub needs: Needs,
     /// Which conversations it watches.
     pub filter: Filter,
     /// Whether it watches at all.
@@ -142,11 +157,6 @@ impl Rule {
         if self.metric.is_some() { Scope::Metric } else { Scope::Conversation }
     }
 
-    /// Returns how many of its conditions must hold.
-    pub fn needs(&self) -> Needs {
-        self.builtin.map_or(Needs::All, Builtin::needs)
-    }
-
     /// Returns whether it raises nothing at `now`.
     pub fn is_muted(&self, now: Timestamp) -> bool {
         self.muted_until.is_some_and(|until| now < until)
@@ -154,7 +164,9 @@ impl Rule {
 
     /// Returns whether it watches the same in the same way as `other`, whatever it is called and whomever it tells.
     pub fn watches_as(&self, other: &Self) -> bool {
-        self.metric == other.metric && self.conditions == other.conditions && self.filter == other.filter
+        self.metric == other.metric
+            && (&self.conditions, self.needs) == (&other.conditions, other.needs)
+            && self.filter == other.filter
     }
 
     /// Returns after how long a conversation that runs may come under the rule without anything being heard of it, in milliseconds.
@@ -168,7 +180,7 @@ impl Rule {
             }
             _ => None,
         });
-        match self.needs() {
+        match self.needs {
             // Before the last of them holds, not all do.
             Needs::All => bounds.max(),
             Needs::Any => bounds.min(),

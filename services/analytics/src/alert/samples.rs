@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::alert::{About, Alert};
 use super::convert;
-use super::rule::{Comparison, Condition, Filter, Metric, NoData, Op, Rule};
+use super::rule::{Comparison, Condition, Filter, Metric, Needs, NoData, Op, Rule};
 use crate::features::Features;
 
 pub(crate) use crate::testing::{acme, at};
@@ -26,6 +26,7 @@ pub(crate) fn rule(number: u128, conditions: Vec<Condition>) -> Rule {
         name: format!("rule {number}"),
         severity: Severity::Warning,
         conditions,
+        needs: Needs::All,
         filter: Filter { given: ConversationFilter::default(), expression: None },
         enabled: true,
         metric: None,
@@ -204,7 +205,7 @@ pub(crate) async fn write(database: &Database, rows: &[Features]) {
 async fn write_on<E: Engine>(pool: &sqlx::Pool<E>, rows: &[Features]) {
     let mut tx = E::begin(pool).await.unwrap();
     let rows: Vec<&Features> = rows.iter().collect();
-    crate::store::features::write::<E>(&mut tx, &rows).await.unwrap();
+    crate::store::features::write::<E>(&mut tx, &rows, &rows).await.unwrap();
     // What was heard of them was received a moment after the first rules were made.
     let sql = "insert into analyses (organization_id, conversation_id, heard_at, analysis) values ($1, $2, $3, $4) \
          on conflict do nothing";

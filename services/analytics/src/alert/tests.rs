@@ -172,7 +172,7 @@ async fn analyse_what_was_heard(replica: &Conversations, row: &Features, turns: 
     let mut input = Input::of(&record, Vec::new()).unwrap();
     input.turns = turns;
     let seen = Seen { input: &input, analysis: &analysis, features: row, heard_at, newly_settled: false };
-    replica.analysed(&seen).await.unwrap();
+    replica.analysed(&[seen]).await.unwrap();
 }
 
 fn failing(number: u128) -> Rule {
@@ -399,7 +399,7 @@ fn many_rules() -> Vec<Rule> {
         rule(4, vec![condition("text", "contains", json!("thank you")), condition("duration_seconds", "gt", json!(60))]),
         filtered(rule(5, vec![condition("topic", "contains", json!("refund"))]), r#"agent_id = "agent-1" AND error_count < 3"#),
         rule(6, vec![condition("custom.urgent", "eq", json!(true)), condition("custom.seats", "gte", json!(2))]),
-        Rule { builtin: Some(super::rule::Builtin::Escalation), ..rule(7, many_signs()) },
+        Rule { needs: super::rule::Needs::Any, ..rule(7, many_signs()) },
     ]
 }
 

@@ -36,8 +36,10 @@ pub(super) struct NewAlertRule {
     severity: String,
     /// `conversation` or `metric`.
     scope: String,
-    /// All of them must hold; at most 20.
+    /// What must hold; at most 20.
     conditions: Option<Vec<NewAlertCondition>>,
+    /// How many of the conditions must hold: `all` (default) or `any` of them.
+    r#match: Option<String>,
     /// Which conversations it watches: the list's parameter names.
     #[schema(value_type = Option<Object>)]
     filter: Option<()>,
@@ -290,7 +292,7 @@ const OF_METRIC: [&str; 9] =
 /// Reads the parts of a rule that are there, and names them as a field mask does.
 fn read_parts(mut object: Object<'_>, errors: &mut FieldErrors) -> (pb::AlertRule, Vec<String>) {
     let mut paths = Vec::new();
-    for name in ["name", "severity", "scope", "conditions", "filter", "enabled", "renotify_after", "muted_until"] {
+    for name in ["name", "severity", "scope", "conditions", "match", "filter", "enabled", "renotify_after", "muted_until"] {
         if object.raw(name).is_given() {
             paths.push(name.to_owned());
         }
@@ -301,6 +303,7 @@ fn read_parts(mut object: Object<'_>, errors: &mut FieldErrors) -> (pb::AlertRul
         severity: object.text("severity", errors).value().unwrap_or_default(),
         scope: object.text("scope", errors).value().unwrap_or_default(),
         conditions: elements(&mut object, "conditions", errors, read_condition),
+        r#match: object.text("match", errors).value().unwrap_or_default(),
         filter: filter(&mut object, errors),
         enabled: object.read("enabled", "true or false", errors).value().unwrap_or_default(),
         renotify_after: length(&mut object, "renotify_after", errors),

@@ -20,8 +20,10 @@ pub(crate) struct AlertRule {
     severity: String,
     /// `conversation` or `metric`.
     scope: String,
-    /// All of them must hold.
+    /// What must hold.
     conditions: Vec<AlertCondition>,
+    /// How many of the conditions must hold: `all` or `any` of them.
+    r#match: String,
     /// Which conversations it watches.
     filter: Option<Filter>,
     /// Whether it watches at all.
@@ -194,6 +196,8 @@ impl From<pb::AlertRule> for AlertRule {
             severity: given.severity,
             scope: given.scope,
             conditions: given.conditions.into_iter().map(Into::into).collect(),
+            // Replicas of an earlier release do not say it.
+            r#match: word(given.r#match).unwrap_or_else(|| "all".to_owned()),
             filter: given.filter.map(Into::into),
             enabled: given.enabled,
             renotify_after: given.renotify_after.map(length),

@@ -174,6 +174,7 @@ async fn every_bad_field_of_a_rule_is_named() {
         ],
         filter: Some(ConversationFilter { expression: "agent_id = (".to_owned(), ..ConversationFilter::default() }),
         renotify_after: Some(Duration { seconds: 1, nanos: 0 }),
+        r#match: "some".to_owned(),
         ..given()
     };
     let fields = bad_fields(&served.create(rule).await.unwrap_err());
@@ -194,6 +195,7 @@ async fn every_bad_field_of_a_rule_is_named() {
             "rule.conditions[8].value",
             "rule.conditions[9].field",
             "rule.conditions[10].value",
+            "rule.match",
             "rule.filter.filter",
             "rule.renotify_after",
         ]
@@ -233,6 +235,27 @@ async fn every_bad_field_of_a_window_is_named() {
     let said = vec![condition("text", "contains", "\"hello\"")];
     let status = served.create(pb::AlertRule { conditions: said, ..over_a_window() }).await.unwrap_err();
     assert_eq!(bad_fields(&status), ["rule.conditions[0].field"]);
+}
+
+#[tokio::test]
+async fn a_rule_says_how_many_of_its_conditions_must_hold() {
+    let served = served().await;
+    let matches: std::collections::BTreeMap<String, String> =
+        served.rules().await.into_iter().map(|rule| (rule.builtin, rule.r#match)).collect();
+    let of = |builtin: &str| matches[builtin].as_str();
+    assert_eq!(["long_duration", "low_satisfaction", "escalation", "system_errors"].map(of), ["all", "all", "any", "any"]);
+    let made = served.create(given()).await.unwrap();
+    assert_eq!(made.r#match, "all", "unless somebody says otherwise");
+    let any = served.create(pb::AlertRule { r#match: "any".to_owned(), ..given() }).await.unwrap();
+    assert_eq!(any.r#match, "any");
+    let change =
+        |word: &str| pb::AlertRule { rule_id: made.rule_id.clone(), r#match: word.to_owned(), ..pb::AlertRule::default() };
+    assert_eq!(served.update(change("any"), None).await.unwrap().r#match, "any");
+    let renamed = pb::AlertRule { name: "Other".to_owned(), ..change("") };
+    assert_eq!(served.update(renamed, None).await.unwrap().r#match, "any");
+    assert_eq!(bad_fields(&served.update(change("most"), Some(&["match"])).await.unwrap_err()), ["rule.match"]);
+    assert_eq!(served.update(change(""), Some(&["match"])).await.unwrap().r#match, "all");
+    assert_eq!(served.update(change("any"), Some(&["*"])).await.unwrap_err().code(), Code::InvalidArgument);
 }
 
 #[tokio::test]

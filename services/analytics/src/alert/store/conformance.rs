@@ -77,7 +77,8 @@ async fn a_rule_comes_back_as_it_was(store: Store, _: &Fixture) {
         renotify_after_ms: Some(3_600_000),
         muted_until: Some(at(9)),
         enabled: false,
-        builtin: Some(crate::alert::rule::Builtin::Escalation),
+        builtin: Some(crate::alert::rule::Builtin::LongDuration),
+        needs: crate::alert::rule::Needs::Any,
         ..rule(1, vec![condition("user_text", "contains", json!(["a b", "c"])), condition("custom.plan", "eq", json!("gold"))])
     };
     let one = filtered(one, r#"agent_id = "a" AND NOT tag:"test""#);
