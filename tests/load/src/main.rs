@@ -8,6 +8,7 @@
 //! cargo run --release -p colloquy-load -- --only sockets      # live streams: memory and latency
 //! … --engine postgres --only webhooks                         # outbound webhooks: rate, processor time, latency
 //! … --only understanding --conversations 1000000              # analytics, search and alerts
+//! … --only search --turns 300000                              # what the index of words costs, and how far it lags
 //! tests/run load    # the suite: starts PostgreSQL, NATS and S3 for it
 //! ```
 
@@ -17,6 +18,7 @@ mod latency;
 mod outbound;
 mod processor;
 mod reads;
+mod search;
 mod sockets;
 mod space;
 mod suite;
@@ -47,7 +49,8 @@ struct Options {
     /// Webhooks to deliver.
     #[arg(long, default_value_t = 20_000)]
     webhooks: u64,
-    /// Measure only `sockets`, `webhooks` or `understanding` (analytics, search and alerts over `--conversations`).
+    /// Measure only `sockets`, `webhooks`, `search` (what indexing `--turns` costs) or `understanding` (analytics, search and alerts
+    /// over `--conversations`).
     #[arg(long)]
     only: Option<String>,
 }
@@ -62,8 +65,9 @@ async fn main() {
         Some("sockets") => return sockets::measure(engine(&options.engine).await, options.sockets).await,
         Some("webhooks") => return outbound::measure(engine(&options.engine).await, options.webhooks).await,
         Some("understanding") => {
-            return understanding::measure(Server::start(engine(&options.engine).await).await, options.conversations).await;
+            return understanding::measure(engine(&options.engine).await, options.conversations).await;
         }
+        Some("search") => return search::measure(async || engine(&options.engine).await, options.turns, options.seconds).await,
         Some(other) => panic!("there is no measurement '{other}'"),
         None => {}
     }
@@ -82,7 +86,8 @@ async fn main() {
     drop(server);
     sockets::measure(engine(&options.engine).await, options.sockets).await;
     outbound::measure(engine(&options.engine).await, options.webhooks).await;
-    understanding::measure(Server::start(engine(&options.engine).await).await, options.conversations).await;
+    search::measure(async || engine(&options.engine).await, options.turns, options.seconds).await;
+    understanding::measure(engine(&options.engine).await, options.conversations).await;
 }
 
 /// Returns an engine with nothing in it.

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use colloquy_e2e::Server;
+use colloquy_e2e::{Engine, Server};
 use colloquy_types::Timestamp;
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::latency::Latencies;
+use crate::search::Bare;
 
 /// Conversations begin within a year of this: 2025-01-01.
 const YEAR_FROM: i64 = 1_735_689_600_000;
@@ -22,7 +23,8 @@ const ROUNDS: usize = 300;
 const RULES: usize = 996;
 
 /// Fills a server with conversations of two turns, and measures what is asked of them.
-pub(crate) async fn measure(server: Server, conversations: u64) {
+pub(crate) async fn measure(engine: Engine, conversations: u64) {
+    let server = Server::start(engine.clone()).await;
     let started = Instant::now();
     let mut position = 0;
     for from in (0..conversations).step_by(BATCH as usize) {
@@ -58,6 +60,11 @@ pub(crate) async fn measure(server: Server, conversations: u64) {
 
     read(&server, "search for a rare word, newest first", "/v1/search?q=rare77").await;
     read(&server, "search for two common words, newest first", "/v1/search?q=word+common3").await;
+    if let Engine::Postgres(url) = &engine {
+        let mut bare = Bare::of(url).await;
+        println!("  bare query, a rare word: {}", bare.ask(&["rare77"], ROUNDS).await.summary());
+        println!("  bare query, two common words: {}", bare.ask(&["word", "common3"], ROUNDS).await.summary());
+    }
     read(&server, "list with a rare word", "/v1/conversations?search=rare77").await;
     read(&server, "list with a common word", "/v1/conversations?search=common3").await;
     alerts(&server, conversations).await;
