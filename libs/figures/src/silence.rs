@@ -16,6 +16,8 @@ pub struct Silence {
     pub longest_ms: i64,
     /// How often.
     pub count: u32,
+    /// The turn before the longest, as a place among all turns; of several as long, the last.
+    pub longest_after: Option<u32>,
 }
 
 /// Counts the pauses. The turns they come from are those before and after each.
@@ -32,7 +34,9 @@ pub(crate) fn figure(spoken: &Spoken<'_>, silence_ms: i64) -> Figure<Silence> {
             && start - until >= silence_ms
         {
             silence.total_ms += start - until;
-            silence.longest_ms = silence.longest_ms.max(start - until);
+            if start - until >= silence.longest_ms {
+                (silence.longest_ms, silence.longest_after) = (start - until, Some(before));
+            }
             pauses += 1;
             turns.extend([before, speech.place]);
         }

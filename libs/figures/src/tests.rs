@@ -193,6 +193,21 @@ fn silence_is_a_gap_of_three_seconds_between_any_two_turns() {
 }
 
 #[test]
+fn the_longest_silence_is_known_by_the_turn_before_it() {
+    let table: [(Lines, Option<u32>); 4] = [
+        (&["agent 0-1000 a", "user 2000-3000 b"], None),
+        (&["agent 0-1000 a", "user 5000-6000 b", "agent 20000-21000 c", "user 25000-26000 d"], Some(1)),
+        // Of two as long it is the last.
+        (&["agent 0-1000 a", "user 11000-12000 b", "agent 22000-23000 c"], Some(1)),
+        // Whoever ceased last.
+        (&["agent 0-4000 a", "user 1000-2000 b", "user 19000-19500 c"], Some(0)),
+    ];
+    for (lines, expected) in table {
+        assert_eq!(figures(lines).silence.counted.longest_after, expected, "{lines:?}");
+    }
+}
+
+#[test]
 fn how_long_a_pause_is_silence_is_a_setting() {
     let turns = turns(&["agent 0-1000 a", "user 2999-4000 b", "agent 6000-7000 c"]);
     let count = |silence_ms| Figures::of(&turns, Settings { silence_ms }).silence.counted.count;
@@ -397,8 +412,9 @@ fn any_timed_turn() -> impl Strategy<Value = Turn> {
 
 /// What does not depend on where turns stand in the transcript, without the places.
 fn measured(figures: &Figures) -> impl PartialEq + std::fmt::Debug + use<> {
+    let silence = crate::Silence { longest_after: None, ..figures.silence.counted };
     (
-        (figures.reach_ms, figures.length_ms.counted, figures.talk.counted, figures.silence.counted, figures.hold.counted),
+        (figures.reach_ms, figures.length_ms.counted, figures.talk.counted, silence, figures.hold.counted),
         [
             (figures.interruptions_by_user.counted, figures.interruptions_by_agent.counted),
             (figures.overlaps_by_user.counted, figures.overlaps_by_agent.counted),
@@ -456,6 +472,9 @@ proptest! {
             prop_assert!(places.windows(2).all(|pair| pair[0] < pair[1]));
             prop_assert!(places.iter().all(|place| turns[*place as usize].is_spoken()));
         }
+        let silence = &figures.silence;
+        prop_assert_eq!(silence.counted.longest_after.is_some(), silence.counted.count > 0);
+        prop_assert!(silence.counted.longest_after.is_none_or(|place| silence.turns.contains(&place)));
     }
 
     #[test]

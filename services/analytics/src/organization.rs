@@ -23,11 +23,13 @@ pub struct AnalysisSettings {
     pub leading: Leading,
     /// The organization's own topics.
     pub taxonomy: Vec<TaxonomyTopic>,
+    /// Whether the model, where there is one, is asked about every conversation; the organization's own analyzers ask either way.
+    pub insight_enabled: bool,
 }
 
 impl Default for AnalysisSettings {
     fn default() -> Self {
-        Self { silence_ms: DEFAULT_SILENCE_MS, leading: Leading::Provider, taxonomy: Vec::new() }
+        Self { silence_ms: DEFAULT_SILENCE_MS, leading: Leading::Provider, taxonomy: Vec::new(), insight_enabled: true }
     }
 }
 
@@ -82,6 +84,8 @@ pub struct SettingsChange {
     pub leading: Option<Leading>,
     /// All topics.
     pub taxonomy: Option<Vec<TaxonomyTopic>>,
+    /// Whether the model is asked about every conversation.
+    pub insight_enabled: Option<bool>,
 }
 
 impl SettingsChange {
@@ -109,6 +113,7 @@ impl SettingsChange {
             silence_ms: self.silence_ms.unwrap_or(settings.silence_ms),
             leading: self.leading.unwrap_or(settings.leading),
             taxonomy: self.taxonomy.unwrap_or(settings.taxonomy),
+            insight_enabled: self.insight_enabled.unwrap_or(settings.insight_enabled),
         }
     }
 }
@@ -167,13 +172,17 @@ mod tests {
         let taxonomy = vec![topic(" Refunds ", &["  my money back "])];
         let change = SettingsChange { taxonomy: Some(taxonomy), ..SettingsChange::default() };
         let settings = change.check(FieldErrors::new()).unwrap().applied_to(settings);
-        assert_eq!((settings.silence_ms, settings.taxonomy), (500, vec![topic("Refunds", &["my money back"])]));
+        assert_eq!((settings.silence_ms, &settings.taxonomy), (500, &vec![topic("Refunds", &["my money back"])]));
+        let off = SettingsChange { insight_enabled: Some(false), ..SettingsChange::default() }.applied_to(settings.clone());
+        assert_eq!(off, AnalysisSettings { insight_enabled: false, ..settings });
+        let kept = SettingsChange { silence_ms: Some(900), ..SettingsChange::default() }.applied_to(off);
+        assert!(!kept.insight_enabled && kept.silence_ms == 900);
     }
 
     #[test]
     fn everything_wrong_is_said_at_once() {
         let taxonomy = vec![topic("a", &["ok"]), topic("A", &[]), topic("", &["x\0y", "?!"]), topic("b", &[&"x".repeat(201)])];
-        let change = SettingsChange { silence_ms: Some(499), leading: None, taxonomy: Some(taxonomy) };
+        let change = SettingsChange { silence_ms: Some(499), taxonomy: Some(taxonomy), ..SettingsChange::default() };
         assert_eq!(
             problems(change),
             [
@@ -193,5 +202,7 @@ mod tests {
     #[test]
     fn settings_of_an_older_release_are_read() {
         assert_eq!(serde_json::from_str::<AnalysisSettings>("{}").unwrap(), AnalysisSettings::default());
+        let older = r#"{"silence_ms": 3000, "leading": "provider", "taxonomy": []}"#;
+        assert!(serde_json::from_str::<AnalysisSettings>(older).unwrap().insight_enabled, "as it was");
     }
 }

@@ -139,7 +139,9 @@ impl<'a> Object<'a> {
 
     /// Returns a field as it stands.
     pub(crate) fn raw(&mut self, name: &'static str) -> Member<&'a RawValue> {
-        self.known.push(name);
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
         match self.members.iter().find(|(given, _)| given == name) {
             None => Member::Absent,
             Some((_, raw)) if raw.get() == "null" => Member::Null,
@@ -179,7 +181,6 @@ impl<'a> Object<'a> {
             errors.add(self.path_of(name), "is required");
             return None;
         }
-        self.known.pop();
         match self.text(name, errors) {
             Member::Null => {
                 errors.add(self.path_of(name), "must be a string");
@@ -279,6 +280,20 @@ mod tests {
         object.finish(&mut errors);
         let fields: Vec<String> = errors.finish().unwrap_err().fields.into_iter().map(|bad| bad.field).collect();
         assert_eq!(fields, ["name", "missing", "inner.what", "extra"]);
+    }
+
+    #[test]
+    fn a_field_that_is_read_twice_is_allowed_once() {
+        let mut errors = FieldErrors::new();
+        let mut object = Object::from_body(br#"{"what": 1}"#).unwrap_or_else(|_| panic!("it is an object"));
+        if !object.raw("time").is_given() {
+            object.object("time", &mut errors);
+        }
+        object.required_text("name", &mut FieldErrors::new());
+        object.text("name", &mut errors);
+        object.finish(&mut errors);
+        let bad = errors.finish().unwrap_err().fields.remove(0);
+        assert_eq!(bad.message, "is not a field here; allowed: time, name");
     }
 
     #[test]

@@ -23,6 +23,7 @@ pub fn analyse(input: &Input, rules: &Rules) -> Analysis {
     let (resolution, resolution_seen) = resolution::of(input, &said, &hits, &sentiment);
     let satisfaction_inferred =
         satisfaction::inferred(&said, &sentiment, &resolution, &speech.interruptions_by_agent, &speech.response_latency);
+    let errors = record::errors(&input.record, &input.turns);
     let mut analysis = Analysis {
         settled: !input.record.status.is_live(),
         turn_ids: input.turns.iter().map(|turn| turn.turn_id).collect(),
@@ -48,7 +49,8 @@ pub fn analyse(input: &Input, rules: &Rules) -> Analysis {
         resolution_seen,
         satisfaction_caller: satisfaction::given(&input.record.feedback),
         satisfaction_inferred,
-        errors: record::errors(&input.record),
+        errors: errors.counted,
+        error_turns: errors.turns,
         cost: record::cost(&input.record),
         own: Judgement::default(),
         leading: Judgement::default(),

@@ -103,7 +103,7 @@ pub struct Analysis {
     /// What was seen that speaks for the resolution, or against it.
     #[serde(default)]
     pub resolution_seen: Vec<Seen>,
-    /// What callers gave, from 1 to 5: the mean of their ratings.
+    /// What the caller gave, from 1 to 5: of several ratings the last, which is the one the record shows.
     pub satisfaction_caller: Figure<f64>,
     /// What was inferred, from 1 to 5.
     pub satisfaction_inferred: Figure<f64>,
@@ -111,6 +111,10 @@ pub struct Analysis {
     pub technical_quality: Figure<f64>,
     /// Errors during the conversation, by code with their number.
     pub errors: Figure<BTreeMap<String, u32>>,
+    /// The turn at which each error happened first, by code, as a place in [`Analysis::turn_ids`]. Analyses of earlier releases do not
+    /// say.
+    #[serde(default)]
+    pub error_turns: BTreeMap<String, u32>,
     /// What it cost.
     pub cost: Figure<Cost>,
     /// What our own analysers come to, in the shape of any other judgement.
@@ -145,6 +149,9 @@ pub struct Silence {
     pub longest_ms: i64,
     /// How often.
     pub count: u32,
+    /// The turn before the longest, as a place in [`Analysis::turn_ids`]. Analyses of earlier releases do not say.
+    #[serde(default)]
+    pub longest_after: Option<u32>,
 }
 
 /// When the person was kept waiting on purpose.

@@ -1,5 +1,9 @@
 //! How satisfied the person was: what they said themselves, and what can be inferred; never mixed.
 //!
+//! Of several ratings of one conversation (`caller_rating/2`) the last counts: who rates again thinks otherwise now. So a conversation
+//! has one voice in CSAT, which is a whole one to five as the person gave it (a mean of 2 and 5 would be a rating nobody gave, and
+//! neither good nor bad), and it is the score that the record shows.
+//!
 //! Inferred (`satisfaction/1`) is 3, plus 1.5 times the mood (from -1 to 1), plus what became of the request (resolved +1,
 //! transferred −0.25, escalated −0.75, unresolved −1), less 0.1 for every time the agent cut the person off (at most 0.5), less
 //! 0.25 when half of the answers took longer than 2 s, or 0.5 when longer than 4 s; held between 1 and 5. It needs the mood or
@@ -12,22 +16,21 @@ use super::said::{Said, Side};
 use super::{Distribution, Figure, Interruptions, Mood};
 use crate::input::Feedback;
 
-const CALLER: &str = "caller_rating/1";
+const CALLER: &str = "caller_rating/2";
 const INFERRED: &str = "satisfaction/1";
 const SLOW_MS: f64 = 2_000.0;
 const VERY_SLOW_MS: f64 = 4_000.0;
 
-/// Returns the mean of what people gave, from 1 to 5; a thumb is 5 or 1.
+/// Returns what the person gave last, from 1 to 5; a thumb is 5 or 1.
 pub(super) fn given(feedback: &[Feedback]) -> Figure<f64> {
-    let ratings = feedback.iter().filter_map(|feedback| {
+    let rating = |feedback: &Feedback| {
         let stars = feedback.rating.filter(|rating| (1..=5).contains(rating)).map(f64::from);
         stars.or(feedback.thumbs_up.map(|up| if up { 5.0 } else { 1.0 }))
-    });
-    let ratings: Vec<f64> = ratings.collect();
-    if ratings.is_empty() {
-        return Figure::absent("nobody rated the conversation", CALLER);
+    };
+    match feedback.iter().rev().find_map(rating) {
+        Some(rating) => Figure::of(rating, CALLER, []),
+        None => Figure::absent("nobody rated the conversation", CALLER),
     }
-    Figure::of(rounded(ratings.iter().sum::<f64>() / ratings.len() as f64, 4), CALLER, [])
 }
 
 /// Returns what can be inferred, from 1 to 5, of a person who said something.
@@ -74,9 +77,20 @@ mod tests {
     fn thumbs_are_the_ends_of_the_scale_and_absurd_ratings_nothing() {
         let feedback = |rating, thumbs_up| Feedback { rating, thumbs_up, at: None };
         let given = |feedback: &[Feedback]| given(feedback).value;
-        assert_eq!(given(&[feedback(Some(4), None), feedback(None, Some(true)), feedback(None, Some(false))]), Some(3.3333));
+        assert_eq!(given(&[feedback(None, Some(true))]), Some(5.0));
+        assert_eq!(given(&[feedback(None, Some(false))]), Some(1.0));
         assert_eq!(given(&[feedback(Some(9), None), feedback(None, None)]), None);
         assert_eq!(given(&[feedback(Some(4), Some(false))]), Some(4.0));
+    }
+
+    #[test]
+    fn who_rates_again_has_one_voice_and_the_last_word() {
+        let feedback = |rating, thumbs_up| Feedback { rating, thumbs_up, at: None };
+        let given = |feedback: &[Feedback]| given(feedback).value;
+        assert_eq!(given(&[feedback(Some(2), None), feedback(Some(5), None)]), Some(5.0));
+        assert_eq!(given(&[feedback(Some(5), None), feedback(None, Some(false))]), Some(1.0));
+        // A comment without a rating takes none back.
+        assert_eq!(given(&[feedback(Some(4), None), feedback(None, None)]), Some(4.0));
     }
 
     #[test]

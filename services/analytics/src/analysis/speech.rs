@@ -51,7 +51,8 @@ impl Speech {
                 })
             }),
             silence: figure(figures.silence, formula::SILENCE, |silence| {
-                Some(Silence { total_ms: silence.total_ms, longest_ms: silence.longest_ms, count: silence.count })
+                let colloquy_figures::Silence { total_ms, longest_ms, count, longest_after } = silence;
+                Some(Silence { total_ms, longest_ms, count, longest_after })
             }),
             hold: figure(figures.hold, formula::HOLD, |hold| Some(Hold { total_ms: hold.total_ms, count: hold.count })),
             interruptions_by_user: crosstalk(figures.interruptions_by_user, formula::INTERRUPTIONS),

@@ -1,13 +1,17 @@
-//! What every organization is told of its conversations once a model is there: summary, topics, intent and how it went.
+//! What organizations are told of their conversations once a model is there: summary, topics, intent and how it went. An organization
+//! may do without (`insight_enabled` of its settings): then the model is not asked, and what it said before stays.
 
 use std::sync::LazyLock;
 
 use colloquy_events::ResolutionStatus;
+use colloquy_storage::StoreError;
+use colloquy_types::OrganizationId;
 use serde_json::Value;
 use uuid::Uuid;
 
 use super::definition::{Definition, Field, Kind};
 use super::run::Found;
+use crate::store::Store as Figures;
 
 /// The built-in analyzer's id.
 pub const INSIGHT_ID: Uuid = Uuid::from_u128(0x1f5d_0c3e_5b7a_5a10_8c41_696e_7369_6768);
@@ -48,6 +52,12 @@ pub static INSIGHT: LazyLock<Definition> = LazyLock::new(|| {
         scorecard: Vec::new(),
     }
 });
+
+/// Returns whether an organization wants its conversations asked about.
+pub(super) async fn is_wanted(figures: &dyn Figures, organization: &OrganizationId) -> Result<bool, StoreError> {
+    let settings = figures.settings(std::slice::from_ref(organization)).await?;
+    Ok(settings.get(organization).is_none_or(|settings| settings.insight_enabled))
+}
 
 /// What the model says of a conversation.
 #[derive(Clone, PartialEq, Debug, Default)]

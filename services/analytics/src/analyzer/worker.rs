@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::asker::{Asked, Asker, Question, day_of, next_day};
 use super::conversations::{Conversations, Unread};
-use super::insight::{INSIGHT, INSIGHT_ID, INSIGHT_VERSION};
+use super::insight::{self, INSIGHT, INSIGHT_ID, INSIGHT_VERSION};
 use super::run::RunResult;
 use super::store::{Claimed, Done, NewRun, Store};
 use super::transcript::Transcript;
@@ -174,6 +174,10 @@ impl Worker {
     async fn work(&self, asker: &Asker, claimed: &Claimed) -> Result<(), StoreError> {
         let organization = &claimed.organization_id;
         let (version, definition) = if claimed.analyzer_id == INSIGHT_ID {
+            // It may have been switched off since.
+            if !insight::is_wanted(&*self.figures, organization).await? {
+                return self.done(claimed, Done::Succeeded).await;
+            }
             (INSIGHT_VERSION, INSIGHT.clone())
         } else {
             let Some(analyzer) = self.store.analyzer(organization, claimed.analyzer_id).await? else {

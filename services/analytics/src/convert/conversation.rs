@@ -64,6 +64,7 @@ pub fn to_pb(features: &Features, analysis: &Analysis, judgements: &BTreeMap<Str
         settled: analysis.settled,
         language: features.language.clone(),
         turn_ids: analysis.turn_ids.iter().map(ToString::to_string).collect(),
+        position: features.position.0,
     }
 }
 

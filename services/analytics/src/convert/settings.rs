@@ -5,7 +5,7 @@ use colloquy_service::{FieldErrors, Problem};
 
 use crate::organization::{AnalysisSettings, SettingsChange, TaxonomyTopic};
 
-const CHANGEABLE: [&str; 3] = ["silence_ms", "leading", "taxonomy"];
+const CHANGEABLE: [&str; 4] = ["silence_ms", "leading", "taxonomy", "insight_enabled"];
 
 /// Writes settings.
 pub fn to_pb(settings: AnalysisSettings) -> pb::AnalysisSettings {
@@ -14,6 +14,7 @@ pub fn to_pb(settings: AnalysisSettings) -> pb::AnalysisSettings {
         silence_ms: settings.silence_ms,
         leading: settings.leading.as_str().to_owned(),
         taxonomy: settings.taxonomy.into_iter().map(topic).collect(),
+        insight_enabled: Some(settings.insight_enabled),
     }
 }
 
@@ -39,7 +40,11 @@ pub fn change(request: pb::UpdateAnalysisSettingsRequest) -> Result<SettingsChan
     let leading =
         is_named("leading", !given.leading.is_empty()).then(|| errors.parse("settings.leading", &given.leading)).flatten();
     let topic = |topic: pb::TaxonomyTopic| TaxonomyTopic { name: topic.name, phrases: topic.phrases };
+    // What is named and not given is as every organization begins.
+    let insight_enabled =
+        is_named("insight_enabled", given.insight_enabled.is_some()).then(|| given.insight_enabled.unwrap_or(true));
     let change = SettingsChange {
+        insight_enabled,
         silence_ms: is_named("silence_ms", given.silence_ms != 0).then_some(given.silence_ms),
         leading,
         taxonomy: is_named("taxonomy", !given.taxonomy.is_empty()).then(|| given.taxonomy.into_iter().map(topic).collect()),
@@ -60,17 +65,26 @@ mod tests {
 
     #[test]
     fn a_mask_says_what_is_changed_and_without_one_what_is_given_is() {
-        let settings = pb::AnalysisSettings { silence_ms: 900, leading: "own".to_owned(), taxonomy: Vec::new() };
+        let settings = pb::AnalysisSettings {
+            silence_ms: 900,
+            leading: "own".to_owned(),
+            taxonomy: Vec::new(),
+            insight_enabled: Some(false),
+        };
         let given = change(request(None, settings.clone())).unwrap();
-        assert_eq!(given, SettingsChange { silence_ms: Some(900), leading: Some(Leading::Own), taxonomy: None });
-        let masked = change(request(Some(&["taxonomy"]), settings)).unwrap();
+        let expected =
+            SettingsChange { silence_ms: Some(900), leading: Some(Leading::Own), taxonomy: None, insight_enabled: Some(false) };
+        assert_eq!(given, expected);
+        let masked = change(request(Some(&["taxonomy"]), settings.clone())).unwrap();
         assert_eq!(masked, SettingsChange { taxonomy: Some(Vec::new()), ..SettingsChange::default() });
+        let masked = change(request(Some(&["insight_enabled"]), settings)).unwrap();
+        assert_eq!(masked, SettingsChange { insight_enabled: Some(false), ..SettingsChange::default() });
         assert_eq!(change(request(Some(&[]), pb::AnalysisSettings::default())).unwrap(), SettingsChange::default());
     }
 
     #[test]
     fn everything_wrong_is_said_at_once() {
-        let settings = pb::AnalysisSettings { silence_ms: 1, leading: "me".to_owned(), taxonomy: Vec::new() };
+        let settings = pb::AnalysisSettings { silence_ms: 1, leading: "me".to_owned(), ..Default::default() };
         let problem = change(request(Some(&["silence_ms", "leading", "x"]), settings)).unwrap_err();
         let fields: Vec<_> = problem.fields.iter().map(|bad| bad.field.as_str()).collect();
         assert_eq!(fields, ["update_mask", "settings.leading", "settings.silence_ms"]);

@@ -50,6 +50,7 @@ pub(crate) fn nothing() -> Analysis {
         satisfaction_inferred: absent(),
         technical_quality: absent(),
         errors: absent(),
+        error_turns: BTreeMap::new(),
         cost: absent(),
         own: Judgement::default(),
         leading: Judgement::default(),

@@ -127,7 +127,13 @@ async fn settings_are_changed_by_admins_and_read_by_all_who_read() {
         let request = ask(pb::GetAnalysisSettingsRequest {}, &[Scope::AnalyticsRead]);
         world.handler.get_analysis_settings(request).await.unwrap().into_inner().settings.unwrap()
     };
-    assert_eq!(get().await, pb::AnalysisSettings { silence_ms: 3_000, leading: "provider".to_owned(), taxonomy: Vec::new() });
+    let first = pb::AnalysisSettings {
+        silence_ms: 3_000,
+        leading: "provider".to_owned(),
+        taxonomy: Vec::new(),
+        insight_enabled: Some(true),
+    };
+    assert_eq!(get().await, first);
     let settings = pb::AnalysisSettings { leading: "own".to_owned(), ..Default::default() };
     let request = pb::UpdateAnalysisSettingsRequest { settings: Some(settings), update_mask: None };
     let answer = world.handler.update_analysis_settings(ask(request, &[Scope::Admin])).await.unwrap();

@@ -215,7 +215,7 @@ impl<E: Dialect> Finder<'_, E> {
         let (mut examples, mut positions) = (Vec::new(), Vec::new());
         for row in &self.run(&statement, &sql).await? {
             let conversation = Columns::<E>::of(row).id()?;
-            let turn = self.analysis(conversation).await?.and_then(|analysis| Some((place(mark, &analysis)?, analysis)));
+            let turn = self.analysis(conversation).await?.and_then(|analysis| Some((place(mark, &detail, &analysis)?, analysis)));
             let mut turn_id = String::new();
             if let Some((at, analysis)) = turn {
                 turn_id = analysis.turn_ids.get(at).map(ToString::to_string).unwrap_or_default();
@@ -261,13 +261,14 @@ fn has_word(statement: &mut Statement, kind: &str, word: &str) -> String {
     format!("exists ({of} and w.word = {word})")
 }
 
-/// Returns the place of the turn that shows a mark.
-fn place(mark: &Mark, analysis: &Analysis) -> Option<usize> {
+/// Returns the place of the turn that shows a mark. Of silence it is the turn before the longest, which is what makes it a mark: after
+/// that turn the conversation stood still. Pauses before and after it may have had their reasons.
+fn place(mark: &Mark, detail: &str, analysis: &Analysis) -> Option<usize> {
     let last = analysis.turn_ids.len().checked_sub(1)?;
     let place = match mark.kind {
-        "error" => *analysis.errors.turns.first()? as usize,
+        "error" => *analysis.error_turns.get(detail)? as usize,
         "escalation" => *analysis.resolution.turns.last()? as usize,
-        "silence" => *analysis.silence.turns.first()? as usize,
+        "silence" => analysis.silence.value?.longest_after? as usize,
         "negative_turn" => {
             let turns = &analysis.sentiment.value.as_ref()?.by_turn;
             turns.iter().min_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(turn, _)| *turn as usize)?
@@ -275,4 +276,21 @@ fn place(mark: &Mark, analysis: &Analysis) -> Option<usize> {
         _ => last,
     };
     (place <= last).then_some(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn an_error_is_placed_where_it_happened_and_not_where_another_did() {
+        let (_, mut analysis) = testing::made(1, &["Book me in.", "One moment.", "Yes?", "I cannot."]);
+        analysis.error_turns = [("tool_error".to_owned(), 1), ("llm".to_owned(), 3)].into();
+        let mark = &MARKS[0];
+        assert_eq!(["tool_error", "llm", "tts"].map(|code| place(mark, code, &analysis)), [Some(1), Some(3), None]);
+        // What an earlier release kept may name a turn that is there no more.
+        analysis.error_turns.insert("llm".to_owned(), 4);
+        assert_eq!(place(mark, "llm", &analysis), None);
+    }
 }

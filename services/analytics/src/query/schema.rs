@@ -107,7 +107,7 @@ pub(crate) const NUMBERS: &[Number] = &[
         "the mood of the last quarter less that of the first, each from -5 to 5: from -10 to 10",
     ),
     number("satisfaction_score", Unit::Rating, "from 1 to 5: what callers gave, else what was inferred"),
-    number("caller_rating", Unit::Rating, "from 1 to 5: what callers gave"),
+    number("caller_rating", Unit::Rating, "from 1 to 5: what callers gave, of several ratings of one conversation the last"),
     number("inferred_satisfaction", Unit::Rating, "from 1 to 5: what was inferred"),
     number("technical_quality", Unit::Ratio, "technical quality, from 0 to 1"),
     number("error_count", Unit::Count, "errors during the conversation"),

@@ -362,6 +362,9 @@ pub(super) struct AnalysisSettingsChange {
     leading: Option<String>,
     /// The organization's own topics, all of them; at most 500.
     taxonomy: Option<Vec<NewTaxonomyTopic>>,
+    /// Whether the language model, where one is configured, is asked of every conversation what it was about and how it went. The
+    /// organization's own analyzers run either way.
+    insight_enabled: Option<bool>,
 }
 
 /// A topic of an organization's own.
@@ -409,7 +412,7 @@ fn read_settings(body: &[u8]) -> Result<pb::UpdateAnalysisSettingsRequest, Refus
     let mut errors = FieldErrors::new();
     let mut object = Object::from_body(body)?;
     let mut paths = Vec::new();
-    for name in ["silence_ms", "leading", "taxonomy"] {
+    for name in ["silence_ms", "leading", "taxonomy", "insight_enabled"] {
         if object.raw(name).is_given() {
             paths.push(name.to_owned());
         }
@@ -425,6 +428,7 @@ fn read_settings(body: &[u8]) -> Result<pb::UpdateAnalysisSettingsRequest, Refus
             topic.finish(errors);
             given
         }),
+        insight_enabled: object.read("insight_enabled", "true or false", &mut errors).value(),
     };
     object.finish(&mut errors);
     finish(errors)?;

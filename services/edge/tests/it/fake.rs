@@ -55,6 +55,27 @@ pub(crate) struct Call {
     pub(crate) request_id: Option<String>,
 }
 
+/// The conversation there is, unless a test sets another.
+fn completed() -> conversation::Conversation {
+    conversation::Conversation {
+        conversation_id: KNOWN.to_owned(),
+        external_id: "conv_1".to_owned(),
+        provider: "elevenlabs".to_owned(),
+        organization_id: "default".to_owned(),
+        status: conversation::ConversationStatus::Completed as i32,
+        created_at: Some(prost_types::Timestamp { seconds: 1_772_463_600, nanos: 5_000_000 }),
+        duration_ms: Some(180_000),
+        metadata_json: "{\"a\": 1.10}".to_owned(),
+        ..Default::default()
+    }
+}
+
+/// The same while it still runs.
+pub(crate) fn running() -> conversation::Conversation {
+    let status = conversation::ConversationStatus::InProgress as i32;
+    conversation::Conversation { status, duration_ms: None, ..completed() }
+}
+
 /// All services at once.
 #[derive(Clone, Default)]
 pub(crate) struct Fake(Arc<Inner>);
@@ -66,6 +87,7 @@ struct Inner {
     conversation: Mutex<Option<conversation::Conversation>>,
     others: Mutex<Vec<conversation::Conversation>>,
     turns: Mutex<Vec<transcript::Turn>>,
+    analysed: Mutex<Option<(u64, String)>>,
     log: FakeLog,
     access: FakeAccess,
     edge: OnceLock<Router>,
@@ -144,6 +166,15 @@ impl Fake {
         *self.0.turns.lock().unwrap() = turns;
     }
 
+    /// Sets up to where analysers have read, and the mood they found.
+    pub(crate) fn set_analysed(&self, position: u64, sentiment: &str) {
+        *self.0.analysed.lock().unwrap() = Some((position, sentiment.to_owned()));
+    }
+
+    pub(crate) fn analysed(&self) -> (u64, String) {
+        self.0.analysed.lock().unwrap().clone().unwrap_or_else(|| (0, "negative".to_owned()))
+    }
+
     /// Returns the calls so far.
     pub(crate) fn calls(&self) -> Vec<Call> {
         self.0.calls.lock().unwrap().clone()
@@ -174,17 +205,7 @@ impl Fake {
     }
 
     fn conversation(&self) -> conversation::Conversation {
-        self.0.conversation.lock().unwrap().clone().unwrap_or_else(|| conversation::Conversation {
-            conversation_id: KNOWN.to_owned(),
-            external_id: "conv_1".to_owned(),
-            provider: "elevenlabs".to_owned(),
-            organization_id: "default".to_owned(),
-            status: conversation::ConversationStatus::Completed as i32,
-            created_at: Some(prost_types::Timestamp { seconds: 1_772_463_600, nanos: 5_000_000 }),
-            duration_ms: Some(180_000),
-            metadata_json: "{\"a\": 1.10}".to_owned(),
-            ..Default::default()
-        })
+        self.0.conversation.lock().unwrap().clone().unwrap_or_else(completed)
     }
 
     fn known(&self, id: &str) -> Result<conversation::Conversation, Status> {
@@ -279,6 +300,13 @@ pub(crate) async fn send(edge: Router, request: Request<Body>) -> Answer {
 
 #[tonic::async_trait]
 impl ConversationService for Fake {
+    async fn batch_get_conversations(
+        &self,
+        _: tonic::Request<conversation::BatchGetConversationsRequest>,
+    ) -> Result<Response<conversation::BatchGetConversationsResponse>, Status> {
+        Err(Status::unimplemented("the edge does not ask for many"))
+    }
+
     async fn get_conversation(
         &self,
         request: tonic::Request<conversation::GetConversationRequest>,
@@ -424,6 +452,13 @@ impl RecordingService for Fake {
 
 #[tonic::async_trait]
 impl TranscriptService for Fake {
+    async fn batch_get_transcripts(
+        &self,
+        _: tonic::Request<transcript::BatchGetTranscriptsRequest>,
+    ) -> Result<Response<transcript::BatchGetTranscriptsResponse>, Status> {
+        Err(Status::unimplemented("the edge does not ask for many"))
+    }
+
     async fn get_transcript(
         &self,
         request: tonic::Request<transcript::GetTranscriptRequest>,

@@ -26,17 +26,15 @@ impl AnalyticsService for Analytics {
         request: Request<pb::GetConversationAnalyticsRequest>,
     ) -> Answer<pb::GetConversationAnalyticsResponse> {
         self.0.note("GetConversationAnalytics", &request)?;
+        let (position, sentiment) = self.0.analysed();
         let evidence = pb::Evidence { analyzer: "talk/1".to_owned(), turn_count: 2, ..Default::default() };
         let custom = pb::CustomValue { value_json: Some("true".to_owned()), ..Default::default() };
         let unknown = pb::CustomValue { not_established_because: "nobody said".to_owned(), ..Default::default() };
         let analytics = pb::ConversationAnalytics {
             conversation_id: KNOWN.to_owned(),
+            position,
             duration_ms: Some(61_500),
-            judgement: Some(Judged {
-                sentiment: Some("negative".to_owned()),
-                topics: vec!["billing".to_owned()],
-                ..Default::default()
-            }),
+            judgement: Some(Judged { sentiment: Some(sentiment), topics: vec!["billing".to_owned()], ..Default::default() }),
             talk: Some(pb::Talk { agent_ms: 10, user_ms: 30, ratio: Some(0.25), ..Default::default() }),
             evidence: [("talk".to_owned(), evidence)].into(),
             custom: [("booked".to_owned(), custom), ("budget".to_owned(), unknown)].into(),
@@ -175,6 +173,8 @@ async fn a_question_is_passed_on_and_its_rows_are_flat() {
     let answer = fake.json(Method::POST, "/v1/analytics/query", r#"{"measure": [], "filter": {"nope": 1}}"#).await;
     assert_eq!(answer.status, 400);
     assert_eq!(fields(&answer.json()), ["time", "filter.nope", "measure"]);
+    let allowed = answer.json()["errors"][2]["message"].as_str().unwrap().to_owned();
+    assert_eq!(allowed.matches("time").count(), 1, "{allowed}");
 }
 
 #[tokio::test]
@@ -202,21 +202,23 @@ async fn a_rule_comes_back_as_it_was_given() {
     let fake = Fake::default();
     let rule = json!({"name": "slow", "severity": "warning", "scope": "metric", "metric": {"field": "response_latency_ms", "op": "p95"},
         "window": "15m", "comparison": "absolute", "threshold": 1500, "min_count": 5, "no_data": "ok",
-        "filter": {"agent_id": "a"}, "conditions": [{"field": "channel", "op": "eq", "value": "phone"}]});
+        "filter": {"agent_id": "a"}, "conditions": [{"field": "channel", "op": "eq", "value": "phone"}], "match": "any"});
     let answer = fake.json(Method::POST, "/v1/alert-rules", rule.to_string()).await;
     assert_eq!((answer.status.as_u16(), answer.header("location")), (201, format!("/v1/alert-rules/{KNOWN}").as_str()));
     let shown = answer.json();
-    for name in ["name", "severity", "scope", "metric", "window", "comparison", "min_count", "no_data", "conditions"] {
+    for name in ["name", "severity", "scope", "metric", "window", "comparison", "min_count", "no_data", "conditions", "match"] {
         assert_eq!(shown[name], rule[name], "{name}");
     }
     assert_eq!((&shown["threshold"], &shown["enabled"]), (&json!(1500.0), &json!(true)));
     assert_eq!(shown["filter"]["agent_id"], "a");
 
     let path = format!("/v1/alert-rules/{KNOWN}");
-    let answer = fake.json(Method::PATCH, &path, r#"{"window": "1h", "enabled": false, "muted_until": null}"#).await;
+    let change = r#"{"window": "1h", "enabled": false, "muted_until": null, "match": "all"}"#;
+    let answer = fake.json(Method::PATCH, &path, change).await;
     assert_eq!(answer.status, 200);
     let message = &fake.calls()[1].message;
-    assert!(message.contains(r#"paths: ["enabled", "muted_until", "metric.window"]"#), "{message}");
+    assert!(message.contains(r#"paths: ["match", "enabled", "muted_until", "metric.window"]"#), "{message}");
+    assert!(message.contains(r#"match: "all""#), "{message}");
 }
 
 #[tokio::test]
@@ -239,6 +241,11 @@ async fn only_what_is_named_of_the_settings_changes() {
     let answer = fake.json(Method::PATCH, "/v1/analytics/settings", change).await;
     assert_eq!(answer.json()["taxonomy"], json!([{"name": "Billing", "phrases": ["my invoice"]}]));
     assert!(fake.calls()[0].message.contains(r#"paths: ["taxonomy"]"#));
+    let answer = fake.json(Method::PATCH, "/v1/analytics/settings", r#"{"insight_enabled": false}"#).await;
+    assert_eq!(answer.json()["insight_enabled"], false);
+    assert!(fake.calls()[1].message.contains(r#"paths: ["insight_enabled"]"#));
+    let bad = fake.json(Method::PATCH, "/v1/analytics/settings", r#"{"insight_enabled": "no"}"#).await;
+    assert_eq!(fields(&bad.json()), ["insight_enabled"]);
     let bad = fake.json(Method::PATCH, "/v1/analytics/settings", r#"{"taxonomy": [{"phrases": "x"}]}"#).await;
     assert_eq!(fields(&bad.json()), ["taxonomy[0].name", "taxonomy[0].phrases"]);
 }
