@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::ConversationStore;
 
-/// How many conversations are folded in one transaction: few, since those that are told of wait for it.
-const BATCH: usize = 64;
+/// How many conversations are folded in one transaction at most: few, since those that are told of wait for it.
+const BATCH: usize = 16;
 /// Between two of them, so that what is told now goes first.
 const PAUSE: Duration = Duration::from_millis(20);
 /// An older release that still runs beside this one may have written some meanwhile.

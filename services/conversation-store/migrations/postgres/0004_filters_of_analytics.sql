@@ -1,4 +1,6 @@
 -- Lists can be filtered by what analytics counts by, too. Rows of older releases are folded again in the background.
+-- What is added here is there at once. The indexes over what is there already have migrations of their own, after this one: while
+-- they are built lists are still read, and between them conversations are written.
 alter table conversations add column direction text;
 alter table conversations add column end_reason text;
 alter table conversations add column failure_code text;
@@ -10,19 +12,6 @@ alter table conversations add column ended_at bigint;
 -- JSON arrays; null where there are none.
 alter table conversations add column keywords text;
 alter table conversations add column error_codes text;
--- What last_received_at was when the columns above were written. Where it is something else now, a release that does not know
--- them has written the row since.
-alter table conversations add column columns_received_at bigint;
-create index conversations_outdated on conversations (last_received_at, organization_id, conversation_id)
-    where columns_received_at is null or columns_received_at <> last_received_at;
-
-create index conversations_by_external_id on conversations (organization_id, external_id);
-create index conversations_by_end_reason on conversations (organization_id, end_reason, created_at desc, conversation_id)
-    where end_reason is not null;
-create index conversations_by_failure_code on conversations (organization_id, failure_code, created_at desc, conversation_id)
-    where failure_code is not null;
-create index conversations_by_intent on conversations (organization_id, intent, created_at desc, conversation_id)
-    where intent is not null;
 
 -- The values of each conversation that were extracted by name, with what lists sort by.
 create table conversation_values (

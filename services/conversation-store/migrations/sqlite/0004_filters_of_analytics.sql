@@ -10,11 +10,11 @@ alter table conversations add column ended_at integer;
 -- JSON arrays; null where there are none.
 alter table conversations add column keywords text;
 alter table conversations add column error_codes text;
--- What last_received_at was when the columns above were written. Where it is something else now, a release that does not know
--- them has written the row since.
-alter table conversations add column columns_received_at integer;
+
+-- Turns of which this release has written the row begin with a mark; an older release, which does not know the columns above,
+-- writes them without. Of no bytes at all, a part is null.
 create index conversations_outdated on conversations (last_received_at, organization_id, conversation_id)
-    where columns_received_at is null or columns_received_at <> last_received_at;
+    where coalesce(substr(turns, 1, 2), x'') <> x'1001';
 
 create index conversations_by_external_id on conversations (organization_id, external_id);
 create index conversations_by_end_reason on conversations (organization_id, end_reason, created_at desc, conversation_id)

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::columns::{self, Extractions, ListColumns, Words};
 use super::engine::{Columns, Engine, Value, read, write};
 use super::history::LastWalk;
+use super::outdated::{is_marked, marked};
 use super::sql::SqlStore;
 use super::touched::{Touched, by_conversation, was_told_before};
 use crate::conversation::{Conversation, RecordingPlace};
@@ -28,6 +29,8 @@ struct Existing {
     columns: ListColumns,
     /// A release that does not know all columns has written it last.
     is_outdated: bool,
+    /// The values by name lists have of it, when it is outdated: its record does not tell them.
+    listed_values: Extractions,
     list_version: i64,
     record: Vec<u8>,
     turns: Vec<u8>,
@@ -50,7 +53,7 @@ struct Folded<'a> {
     /// What the words were, when there was a record.
     old_words: Words,
     extractions: Extractions,
-    /// What the values by name were, when there was a record.
+    /// What the values by name were, for lists.
     old_extractions: Extractions,
     record: Vec<u8>,
     turns: Vec<u8>,
@@ -69,14 +72,14 @@ impl Folded<'_> {
 
     fn is_listed_differently(&self) -> bool {
         self.existing.as_ref().is_none_or(|existing| {
-            if self.old_words != self.words {
-                return true;
-            }
-            // What an outdated one lacked, no walk could ask for; it is no change that walks would have to be kept from.
-            match existing.is_outdated {
-                true => !existing.columns.same_but_later_ones(&self.columns),
-                false => existing.columns != self.columns || self.old_extractions != self.extractions,
-            }
+            // Of one that no release has written yet that knows all columns, lists get to know them all at once. What it lacked is
+            // no change that walks would have to be kept from: there may be millions.
+            let lacks_them = existing.is_outdated && !existing.columns.has_later_ones() && self.old_extractions.is_empty();
+            self.old_words != self.words
+                || match lacks_them {
+                    true => !existing.columns.same_but_later_ones(&self.columns),
+                    false => existing.columns != self.columns || self.old_extractions != self.extractions,
+                }
         })
     }
 
@@ -101,7 +104,8 @@ impl<E: Engine> SqlStore<E> {
         self.fold_again(by_conversation(records), through, now).await
     }
 
-    /// Folds conversations again, with what is told of them, where that is news or they are outdated.
+    /// Folds conversations again, with what is told of them, where that is news or they are outdated. Where nothing is, and nothing
+    /// was read either, nothing is written.
     pub(super) async fn fold_again(
         &self,
         touched: Vec<Touched<'_>>,
@@ -113,6 +117,9 @@ impl<E: Engine> SqlStore<E> {
         E::lock(&mut tx, &locks).await?;
         let existing = read_existing::<E>(&mut tx, &touched).await?;
         let folded = fold_all(touched, existing).await?;
+        if folded.is_empty() && through == Position::START {
+            return Ok(tx.commit().await?);
+        }
         let lists_change = folded.iter().any(Folded::is_listed_differently);
         let (version, noted) = advance::<E>(&mut tx, through, lists_change).await?;
         if folded.is_empty() {
@@ -178,9 +185,7 @@ async fn read_existing<E: Engine>(
 ) -> Result<Vec<Option<Existing>>, StoreError> {
     let mut found: Vec<Option<Existing>> = touched.iter().map(|_| None).collect();
     let select = format!(
-        ") select k.number, c.external_id,
-             cast(case when c.columns_received_at = c.last_received_at then 0 else 1 end as bigint),
-             c.list_version, c.record, c.turns, {}
+        ") select k.number, c.external_id, c.list_version, c.record, c.turns, {}
          from k cross join conversations c
          where c.organization_id = k.organization_id and c.conversation_id = k.conversation_id",
         columns::NAMES
@@ -191,19 +196,28 @@ async fn read_existing<E: Engine>(
         let number = columns.int()? as usize;
         let Some(touched) = touched.get(number) else { continue };
         let external_id = String::from_utf8_lossy(&columns.bytes()?).into_owned();
-        let is_outdated = columns.int()? != 0;
         let list_version = columns.int()?;
         let (record, turns) = (columns.bytes()?, columns.bytes()?);
         found[number] = Some(Existing {
             named: Named { external_id, ..touched.named.clone() },
             columns: ListColumns::read(&mut columns)?,
-            is_outdated,
+            is_outdated: !is_marked(&turns),
+            listed_values: Extractions::default(),
             list_version,
             record,
             turns,
             course: Vec::new(),
             unknown: Vec::new(),
         });
+    }
+    let outdated = keys(touched, |number| found[number].as_ref().is_some_and(|existing| existing.is_outdated));
+    let select = ") select k.number, v.name, coalesce(v.text_value, v.long_value), v.number_value
+         from k cross join conversation_values v
+         where v.organization_id = k.organization_id and v.conversation_id = k.conversation_id";
+    for row in read::<E>(connection, head, &outdated, select).await? {
+        let mut columns = Columns::<E>::of(&row);
+        let Some(Some(existing)) = found.get_mut(columns.int()? as usize) else { continue };
+        existing.listed_values.add(columns.text()?, columns.opt_text()?, columns.opt_real()?);
     }
     let select = ") select k.number, e.event_id, e.received_at, e.event
          from k cross join events e
@@ -272,7 +286,7 @@ fn fold_one(touched: Touched<'_>, mut existing: Option<Existing>) -> Result<Opti
     if !is_news && new_events.is_empty() {
         return Ok(None);
     }
-    let encoded_turns = turns.encode();
+    let encoded_turns = marked(&turns);
     let received = course.into_values().chain(turns.into_events());
     let mut last_received_at = Timestamp::default();
     let mut events = Vec::new();
@@ -285,7 +299,7 @@ fn fold_one(touched: Touched<'_>, mut existing: Option<Existing>) -> Result<Opti
     let words = Words::of(&conversation);
     let record = record::encode(&conversation);
     let extractions = Extractions::of(&conversation);
-    let (old_words, old_extractions) = match &existing {
+    let (old_words, mut old_extractions) = match &existing {
         Some(existing) if existing.record == record => (words.clone(), extractions.clone()),
         Some(existing) => {
             let old = record::decode(&existing.record, touched.organization, conversation.conversation_id)?;
@@ -293,6 +307,9 @@ fn fold_one(touched: Touched<'_>, mut existing: Option<Existing>) -> Result<Opti
         }
         None => (Words::default(), Extractions::default()),
     };
+    if let Some(existing) = existing.as_mut().filter(|existing| existing.is_outdated) {
+        old_extractions = std::mem::take(&mut existing.listed_values);
+    }
     Ok(Some(Folded {
         last_received_at,
         live: liveness(&conversation),
@@ -396,7 +413,6 @@ async fn write_conversations<E: Engine>(
         } else {
             row.push(Value::Bytes(conversation.conversation.external_id.as_bytes()));
             row.push(Value::Int(conversation.live));
-            row.push(Value::Int(conversation.last_received_at.as_millis()));
             row.extend(conversation.columns.values());
             whole.push(row);
         }
@@ -407,14 +423,12 @@ async fn write_conversations<E: Engine>(
              list_version = k.list_version,
              record = k.record,
              turns = k.turns,
-             turn_count = k.turn_count,
-             columns_received_at = k.last_received_at
+             turn_count = k.turn_count
          from k
          where conversations.organization_id = k.organization_id and conversations.conversation_id = k.conversation_id";
     write::<E>(connection, head, &turns, tail).await?;
 
-    let names =
-        format!("last_received_at, list_version, record, turns, external_id, live, columns_received_at, {}", columns::NAMES);
+    let names = format!("last_received_at, list_version, record, turns, external_id, live, {}", columns::NAMES);
     let head = format!("insert into conversations (organization_id, conversation_id, {names}) values ");
     // What never changes is left alone, and its index with it.
     let may_change = names.split(", ").map(str::trim).filter(|name| *name != "external_id");
@@ -463,8 +477,7 @@ async fn write_extractions<E: Engine>(connection: &mut E::Connection, folded: &[
             continue;
         }
         let key = || [Value::Text(conversation.organization().as_str()), Value::Id(conversation.id())];
-        let may_have_some = |existing: &Existing| existing.is_outdated || !conversation.old_extractions.is_empty();
-        if conversation.existing.as_ref().is_some_and(may_have_some) {
+        if !conversation.old_extractions.is_empty() {
             old.push(key().to_vec());
         }
         new.extend(conversation.extractions.iter().map(|(name, value)| {

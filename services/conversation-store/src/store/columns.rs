@@ -212,6 +212,20 @@ impl ListColumns {
         };
         *self == later
     }
+
+    /// Returns whether anything is in these columns.
+    pub(super) fn has_later_ones(&self) -> bool {
+        self.direction.is_some()
+            || self.end_reason.is_some()
+            || self.failure_code.is_some()
+            || self.intent.is_some()
+            || self.cost_currency.is_some()
+            || self.cost_micros.is_some()
+            || self.started_at.is_some()
+            || self.ended_at.is_some()
+            || self.keywords.is_some()
+            || self.error_codes.is_some()
+    }
 }
 
 /// The tags and topics a list is filtered by.
@@ -311,6 +325,12 @@ impl Extractions {
 
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Adds a value that [`Extracted::parts`] was asked of: its text, whichever it was, or its number.
+    pub(super) fn add(&mut self, name: String, text: Option<String>, number: Option<f64>) {
+        let value = text.map(Extracted::Text).or(number.map(Extracted::Number));
+        self.0.extend(value.map(|value| (name, value)));
     }
 
     /// Returns each value with its name.

@@ -28,10 +28,15 @@ pub(crate) trait Engine: Database + Sized {
     const MEMBER_TEXT: &'static str;
     /// The number a member of it is, or null.
     const MEMBER_NUMBER: &'static str;
+    /// Which conversations are outdated, word for word as their index has it.
+    const OUTDATED: &'static str;
     /// The text whose bytes are in `column`.
     fn text_of(column: &str) -> String;
     /// Adds the table `k` with `ids` as its `id`; one text of SQL, however many they are.
     fn push_ids(builder: &mut QueryBuilder<Self>, ids: &[Uuid]);
+    /// Narrows `column` to `ids`, by its index: how many conversations there are does not matter, nor how many the database believes
+    /// there are. One text of SQL, however many they are.
+    fn push_one_of(builder: &mut QueryBuilder<Self>, column: &str, ids: &[Uuid]);
     /// Binds a value at the end of a statement.
     fn bind(builder: &mut QueryBuilder<Self>, value: Value<'_>);
     /// Runs a statement.
@@ -172,6 +177,7 @@ impl Engine for Sqlite {
     }
 
     const MEMBER_TEXT: &'static str = "(case when e.type = 'text' then e.value end)";
+    const OUTDATED: &'static str = "coalesce(substr(turns, 1, 2), x'') <> x'1001'";
     const MEMBER_NUMBER: &'static str = "(case when e.type in ('integer', 'real') then e.value end)";
 
     fn text_of(column: &str) -> String {
@@ -190,6 +196,12 @@ impl Engine for Sqlite {
         builder.push("(select unhex(e.value) as id from json_each(");
         builder.push_bind(list);
         builder.push(") as e) as k");
+    }
+
+    fn push_one_of(builder: &mut QueryBuilder<Self>, column: &str, ids: &[Uuid]) {
+        builder.push(format!("{column} in (select k.id from "));
+        Self::push_ids(builder, ids);
+        builder.push(")");
     }
 
     async fn begin(pool: &SqlitePool) -> Result<Transaction<'static, Self>, sqlx::Error> {
@@ -217,6 +229,7 @@ impl Engine for Postgres {
     }
 
     const MEMBER_TEXT: &'static str = "(case json_typeof(e.value) when 'string' then e.value #>> '{}' end)";
+    const OUTDATED: &'static str = "substr(turns, 1, 2) <> '\\x1001'::bytea";
     const MEMBER_NUMBER: &'static str =
         "(case json_typeof(e.value) when 'number' then cast(e.value #>> '{}' as double precision) end)";
 
@@ -229,6 +242,12 @@ impl Engine for Postgres {
         builder.push("unnest(");
         builder.push_bind(ids.to_vec());
         builder.push(") as k(id)");
+    }
+
+    fn push_one_of(builder: &mut QueryBuilder<Self>, column: &str, ids: &[Uuid]) {
+        builder.push(format!("{column} = any("));
+        builder.push_bind(ids.to_vec());
+        builder.push(")");
     }
 
     async fn begin(pool: &PgPool) -> Result<Transaction<'static, Self>, sqlx::Error> {

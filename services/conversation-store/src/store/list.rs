@@ -273,7 +273,13 @@ impl Part<'_> {
             (None, Some(value)) => {
                 builder.push("conversation_values w cross join conversations c where ");
                 push_values(&mut builder, query, value);
-                builder.push(" and c.organization_id = w.organization_id and c.conversation_id = w.conversation_id");
+                // The two times differ only where an older release, which does not know values, has moved the conversation. It is
+                // found again, in its place, once its row is brought up to date. Asked for as a range, since of two columns that are
+                // equal PostgreSQL believes that few rows have them so.
+                builder.push(
+                    " and c.organization_id = w.organization_id and c.conversation_id = w.conversation_id
+                         and c.created_at <= w.created_at and c.created_at >= w.created_at",
+                );
             }
             (None, None) => push_conversations(&mut builder, query),
         }
@@ -297,7 +303,7 @@ impl Part<'_> {
         if let (Some(topic), Some(("tag", _))) = (&query.filter.topic, self.word) {
             push_topic(&mut builder, topic);
         }
-        push_rest::<E>(&mut builder, query, &kept_place::<E>);
+        push_rest::<E>(&mut builder, query, if is_led { &led_place::<E> } else { &kept_place::<E> });
         if self.absent {
             builder.push(format!(" and {column} is null"));
         } else if field.may_be_absent() {
@@ -460,15 +466,15 @@ fn push_conversations<E: Engine>(builder: &mut QueryBuilder<E>, query: &Query) {
 }
 
 /// Narrows to what no index serves.
-fn push_rest<E: Engine>(builder: &mut QueryBuilder<E>, query: &Query, place_of: &impl Fn(&Field) -> FieldPlace) {
+fn push_rest<E: Engine>(builder: &mut QueryBuilder<E>, query: &Query, place_of: &dyn Fn(&Field) -> FieldPlace) {
     if let Some(rest) = &query.filter.rest {
         builder.push(" and ");
         push_condition(builder, rest, place_of);
     }
 }
 
-fn push_condition<E: Engine>(builder: &mut QueryBuilder<E>, rest: &Expression, place_of: &impl Fn(&Field) -> FieldPlace) {
-    let condition = condition(rest, place_of);
+fn push_condition<E: Engine>(builder: &mut QueryBuilder<E>, rest: &Expression, place_of: &dyn Fn(&Field) -> FieldPlace) {
+    let condition = condition(rest, &|field: &Field| place_of(field));
     for (number, text) in condition.texts.iter().enumerate() {
         builder.push(text);
         match condition.values.get(number) {
@@ -481,31 +487,48 @@ fn push_condition<E: Engine>(builder: &mut QueryBuilder<E>, rest: &Expression, p
     }
 }
 
-/// Returns where a field of the conversations themselves stands. The times of words and values are those of their conversations; that
-/// they are compared by order keeps PostgreSQL from reading all of the organization's, to look up those of one page.
+/// Returns where a field of the conversations themselves stands. That something which is always true is compared by order keeps
+/// PostgreSQL from reading all words or values of the organization, to look up those of one page.
 fn kept_place<E: Engine>(field: &Field) -> FieldPlace {
-    let of_conversation = |table: &str, alias: &str| {
+    let of_conversation = |table: &str, alias: &str, ordered_by: &str| {
         format!(
             "{table} {alias} where {alias}.organization_id = c.organization_id and {alias}.conversation_id = c.conversation_id
-                 and {alias}.created_at <= c.created_at"
+                 and {alias}.{ordered_by} <= c.{ordered_by}"
         )
     };
     let words = |kind: &str| match json_column(kind) {
         Some(column) => json_words::<E>("c", column),
         None => FieldPlace::Words {
-            from: format!("{} and x.kind = '{kind}'", of_conversation("conversation_words", "x")),
+            from: format!("{} and x.kind = '{kind}'", of_conversation("conversation_words", "x", "created_at")),
             word: format!("x.word{}", E::BYTEWISE),
         },
     };
     match field {
         Field::Known("external_id") => FieldPlace::Column(format!("{}{}", E::text_of("c.external_id"), E::BYTEWISE)),
         Field::Custom(_) => FieldPlace::Extracted {
-            from: of_conversation("conversation_values", "v"),
+            // Their times may be older than those of their conversation.
+            from: of_conversation("conversation_values", "v", "conversation_id"),
             name: "v.name".to_owned(),
             text: format!("coalesce(v.text_value, v.long_value){}", E::BYTEWISE),
             number: "v.number_value".to_owned(),
         },
         field => place::<E>("c", field, words),
+    }
+}
+
+/// Returns where a field stands of conversations that a word or a value leads to. Written so that PostgreSQL looks values up by
+/// conversation, and does not join the two: it believes few to have a value that perhaps all of these have, and would sort those.
+fn led_place<E: Engine>(field: &Field) -> FieldPlace {
+    match kept_place::<E>(field) {
+        FieldPlace::Extracted { name, text, number, .. } => FieldPlace::Extracted {
+            from: "(select y.name, y.text_value, y.long_value, y.number_value from conversation_values y
+                 where y.organization_id = c.organization_id and y.conversation_id = c.conversation_id) v where 1 = 1"
+                .to_owned(),
+            name,
+            text,
+            number,
+        },
+        place => place,
     }
 }
 
@@ -635,8 +658,11 @@ async fn count<E: Engine>(connection: &mut E::Connection, query: &Query) -> Resu
     }
     match &query.filter.lead {
         Some(Lead::ExternalId(id)) => push_external_id(&mut builder, query, id),
-        Some(value) if query.among.is_none() => {
-            builder.push(" and c.conversation_id in (select w.conversation_id from conversation_values w where ");
+        // As it leads to the page.
+        Some(value) if query.among.is_none() && query.filter.tags.is_empty() && query.filter.topic.is_none() => {
+            builder.push(
+                " and (c.conversation_id, c.created_at) in (select w.conversation_id, w.created_at from conversation_values w where ",
+            );
             push_values(&mut builder, query, value);
             builder.push(")");
         }

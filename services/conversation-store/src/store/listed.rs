@@ -14,6 +14,7 @@ use super::conformance::{Fixture, apply, at, event, expression, get, ids, postgr
 use super::*;
 use crate::list::{Filter, Lead, Sort, SortField};
 use crate::renewal::Renewal;
+use crate::turn_events::Named;
 
 macro_rules! on_both_engines {
     ($($case:ident),+ $(,)?) => {
@@ -34,6 +35,10 @@ on_both_engines!(
     what_is_not_established_any_more_is_not_found,
     long_values_are_found_by_their_beginning,
     what_an_older_release_wrote_is_brought_up_to_date,
+    whatever_an_older_release_writes_is_noticed,
+    walks_lose_nothing_to_what_is_brought_up_to_date,
+    what_an_older_release_has_moved_is_listed_once,
+    large_conversations_are_brought_up_to_date_one_by_one,
     a_conversation_that_cannot_be_folded_keeps_no_other_from_it,
     few_of_many_are_found_in_the_list_s_order,
 );
@@ -282,13 +287,64 @@ async fn run(fixture: &Fixture, sql: &str) {
 }
 
 /// Leaves the rows as a release leaves them that knows neither the later columns nor values by name.
-const AS_OLD: [&str; 2] = [
-    "update conversations set direction = null, end_reason = null, failure_code = null, intent = null, cost_currency = null,
-         cost_micros = null, started_at = null, ended_at = null, keywords = null, error_codes = null, columns_received_at = null",
-    "delete from conversation_values",
-];
-const OUTDATED: &str =
-    "select count(*) from conversations where columns_received_at is null or columns_received_at <> last_received_at";
+async fn leave_as_an_older_release_does(fixture: &Fixture) {
+    run(
+        fixture,
+        "update conversations set direction = null, end_reason = null, failure_code = null, intent = null, cost_currency = null,
+             cost_micros = null, started_at = null, ended_at = null, keywords = null, error_codes = null,
+             turns = substr(turns, 3)",
+    )
+    .await;
+    run(fixture, "delete from conversation_values").await;
+}
+
+/// What v0.1.0 writes when nothing but turns changes. It writes turns as it reads them: without the mark before them.
+const TURNS_OF_V0_1_0: &str =
+    "with k (organization_id, conversation_id, last_received_at, list_version, record, turns, turn_count) as (
+         select organization_id, conversation_id, last_received_at, list_version, record, substr(turns, 3), turn_count
+         from conversations where external_id = EXTERNAL_ID)
+     update conversations set
+         last_received_at = k.last_received_at,
+         list_version = k.list_version,
+         record = k.record,
+         turns = k.turns,
+         turn_count = k.turn_count
+     from k
+     where conversations.organization_id = k.organization_id and conversations.conversation_id = k.conversation_id";
+
+/// What v0.1.0 knows of a conversation, in its order.
+const NAMES_OF_V0_1_0: &str = "last_received_at, list_version, record, turns, external_id, live, agent_version_id, provider, \
+    agent_id, client_id, user_id, caller, channel, status, call_successful, resolution_status, outcome, sentiment, language, \
+    created_at, duration_ms, turn_count, satisfaction_score";
+
+/// Returns what v0.1.0 writes when anything else changes: here nothing but when conversations were created.
+fn whole_of_v0_1_0(created_at: &str) -> String {
+    let sets: Vec<String> = NAMES_OF_V0_1_0.split(", ").map(|name| format!("{0} = excluded.{0}", name.trim())).collect();
+    let values = NAMES_OF_V0_1_0.replace("created_at", created_at).replace("turns,", "substr(turns, 3),");
+    format!(
+        "insert into conversations (organization_id, conversation_id, {NAMES_OF_V0_1_0})
+         select organization_id, conversation_id, {values} from conversations where external_id = EXTERNAL_ID
+         on conflict (organization_id, conversation_id) do update set {}",
+        sets.join(", ")
+    )
+}
+
+/// Runs a statement of v0.1.0 that writes one conversation.
+async fn write_as_v0_1_0(fixture: &Fixture, statement: &str, number: u128) {
+    let external_id = match fixture.database {
+        Database::Sqlite(_) => format!("cast('c{number}' as blob)"),
+        Database::Postgres(_) => format!("'c{number}'::bytea"),
+    };
+    run(fixture, &statement.replace("EXTERNAL_ID", &external_id)).await;
+}
+
+async fn outdated(fixture: &Fixture) -> i64 {
+    let condition = match fixture.database {
+        Database::Sqlite(_) => <sqlx::Sqlite as super::engine::Engine>::OUTDATED,
+        Database::Postgres(_) => <sqlx::Postgres as super::engine::Engine>::OUTDATED,
+    };
+    number(fixture, &format!("select count(*) from conversations where {condition}")).await
+}
 
 async fn renew(fixture: &Fixture) {
     let clock = Arc::new(ManualClock::at(Timestamp::default()));
@@ -311,10 +367,8 @@ async fn what_an_older_release_wrote_is_brought_up_to_date(fixture: &Fixture) {
     let all: Vec<u128> = (1..=CONVERSATIONS).rev().collect();
     assert_eq!(ids(fixture, &query(expression(asked), Sort::default(), 200)).await, all);
     let before = get(fixture, 7).await.unwrap();
-    for sql in AS_OLD {
-        run(fixture, sql).await;
-    }
-    assert_eq!((found(fixture, asked).await, number(fixture, OUTDATED).await), (vec![], CONVERSATIONS as i64));
+    leave_as_an_older_release_does(fixture).await;
+    assert_eq!((found(fixture, asked).await, outdated(fixture).await), (vec![], CONVERSATIONS as i64));
 
     // Something is told of one meanwhile, and somebody walks: neither is disturbed.
     apply(fixture, vec![event(9, 4, 700, judged(Authority::Provider, json!({"plan": "silver"})))]).await;
@@ -322,47 +376,157 @@ async fn what_an_older_release_wrote_is_brought_up_to_date(fixture: &Fixture) {
     let first = fixture.store.page(&query(Filter::default(), Sort::default(), 100), at(1_000)).await.unwrap();
     let version = number(fixture, "select version from view_state").await;
     renew(fixture).await;
-    assert_eq!((number(fixture, OUTDATED).await, number(fixture, "select version from view_state").await), (0, version));
+    assert_eq!((outdated(fixture).await, number(fixture, "select version from view_state").await), (0, version));
     let rest = Query { cursor: first.next, ..query(Filter::default(), Sort::default(), 100) };
     assert_eq!(ids(fixture, &rest).await, all[100..]);
     let others: Vec<u128> = all.iter().copied().filter(|number| *number != 9).collect();
     assert_eq!(ids(fixture, &query(expression(asked), Sort::default(), 200)).await, others);
     assert_eq!(get(fixture, 7).await.unwrap(), before);
     assert_eq!(walk(fixture, &expression(asked), Sort::default(), 40, Vec::new()).await, others);
+}
 
-    // An older release beside this one has changed one: its own columns, the record, and when it was heard of.
-    run(fixture, "update conversations set end_reason = 'stale', last_received_at = last_received_at + 1 where turn_count = 0")
-        .await;
-    run(fixture, "update conversation_values set text_value = 'stale' where name = 'plan'").await;
-    assert_eq!(number(fixture, OUTDATED).await, CONVERSATIONS as i64);
+async fn whatever_an_older_release_writes_is_noticed(fixture: &Fixture) {
+    let ended = Ended { end_reason: Some("agent_hung_up".to_owned()), ..Ended::new(EndStatus::Failed) };
+    let values = || judged(Authority::Provider, json!({"plan": "gold"}));
+    for number in 1..=3 {
+        let course = [Data::Started(started("a", 10)), Data::Ended(ended.clone()), values()];
+        apply(fixture, (1..).zip(course).map(|(place, data)| event(number, place, 20, data)).collect()).await;
+    }
+    assert_eq!(outdated(fixture).await, 0);
+    // Neither when it was last heard of nor how long its record is tells that it was written.
+    for (statement, number) in [(TURNS_OF_V0_1_0, 1), (&whole_of_v0_1_0("created_at"), 2)] {
+        write_as_v0_1_0(fixture, statement, number).await;
+    }
+    assert_eq!(outdated(fixture).await, 2);
+    run(fixture, "update conversations set end_reason = 'stale'").await;
+    run(fixture, "update conversation_values set text_value = 'stale'").await;
     renew(fixture).await;
-    assert_eq!(found(fixture, "end_reason = stale OR custom.plan = stale").await, [0; 0]);
-    assert_eq!(ids(fixture, &query(expression(asked), Sort::default(), 200)).await, others);
+    assert_eq!(outdated(fixture).await, 0);
+    let both = "end_reason = agent_hung_up custom.plan = gold";
+    assert_eq!(
+        (found(fixture, both).await, found(fixture, "end_reason = stale custom.plan = stale").await),
+        (vec![1, 2], vec![3])
+    );
+    // What is told of one brings it up to date as well, even when only turns come.
+    write_as_v0_1_0(fixture, TURNS_OF_V0_1_0, 1).await;
+    run(fixture, "update conversation_values set text_value = 'stale'").await;
+    let turn = colloquy_events::Turn::new(colloquy_types::TurnId(uuid::Uuid::from_u128(9)), colloquy_events::Role::User);
+    apply(fixture, vec![event(1, 9, 30, Data::TurnAdded(turn))]).await;
+    assert_eq!((outdated(fixture).await, found(fixture, both).await), (0, vec![1]));
+}
+
+async fn walks_lose_nothing_to_what_is_brought_up_to_date(fixture: &Fixture) {
+    for number in 1..=6 {
+        let ended = Ended { end_reason: Some("new".to_owned()), ..Ended::new(EndStatus::Failed) };
+        let values = judged(Authority::Provider, json!({"plan": "gold"}));
+        let course = [Data::Started(started("a", number as i64 * 10)), Data::Ended(ended), values];
+        apply(fixture, (1..).zip(course).map(|(place, data)| event(number, place, 500, data)).collect()).await;
+    }
+    // What an older release was told has left these columns and values behind.
+    run(fixture, "update conversations set end_reason = 'old'").await;
+    run(fixture, "update conversation_values set text_value = 'silver'").await;
+    for number in 1..=6 {
+        write_as_v0_1_0(fixture, TURNS_OF_V0_1_0, number).await;
+    }
+    let mut walks = Vec::new();
+    for text in ["end_reason = old", "custom.plan = silver"] {
+        let first = fixture.store.page(&query(expression(text), Sort::default(), 2), at(1_000)).await.unwrap();
+        walks.push((text, first));
+    }
+    renew(fixture).await;
+    assert_eq!(outdated(fixture).await, 0);
+    for (text, first) in walks {
+        let mut walked: Vec<u128> = first.conversations.iter().map(|kept| kept.id.0.as_u128()).collect();
+        let rest = Query { cursor: first.next, ..query(expression(text), Sort::default(), 10) };
+        walked.extend(ids(fixture, &rest).await);
+        assert_eq!(walked, [6, 5, 4, 3, 2, 1], "{text}");
+        assert_eq!(found(fixture, text).await, [0; 0], "{text}");
+    }
+    assert_eq!(found(fixture, "end_reason = new custom.plan = gold").await, [6, 5, 4, 3, 2, 1]);
+}
+
+async fn what_an_older_release_has_moved_is_listed_once(fixture: &Fixture) {
+    for number in 1..=6 {
+        let values = judged(Authority::Provider, json!({"plan": "gold"}));
+        let course = [Data::Started(started("a", number as i64 * 10)), values];
+        apply(fixture, (1..).zip(course).map(|(place, data)| event(number, place, 500, data)).collect()).await;
+    }
+    let told = Data::Updated(Update { facts: started("a", 90), status: None });
+    apply(fixture, vec![event(1, 3, 501, told)]).await;
+    // That the first began last, an older release was told: when its values say it began has not changed.
+    write_as_v0_1_0(fixture, &whole_of_v0_1_0("created_at"), 1).await;
+    run(fixture, "update conversation_values set created_at = 10 where created_at = 90").await;
+    let ascending = Sort { field: SortField::CreatedAt, descending: false };
+    let gold = |limit| query(expression("custom.plan = gold"), ascending, limit);
+    let first = fixture.store.page(&gold(2), at(1_000)).await.unwrap();
+    let early = "custom.plan = gold created_at < 1970-01-01T00:00:00.020Z";
+    assert_eq!(found(fixture, early).await, [0; 0], "not where it no longer is");
+    assert_eq!(first.total, Some(5));
+    assert_eq!(found(fixture, "custom.plan = \"g*\" created_at >= 1970-01-01T00:00:00.090Z").await, [1], "its values are there");
+    renew(fixture).await;
+    let mut walked: Vec<u128> = first.conversations.iter().map(|kept| kept.id.0.as_u128()).collect();
+    walked.extend(ids(fixture, &Query { cursor: first.next, ..gold(10) }).await);
+    assert_eq!(walked, [2, 3, 4, 5, 6, 1]);
+    assert_eq!(walk(fixture, &expression("custom.plan = gold"), ascending, 2, Vec::new()).await, walked);
+}
+
+async fn large_conversations_are_brought_up_to_date_one_by_one(fixture: &Fixture) {
+    for number in 1..=3 {
+        apply(fixture, vec![event(number, 1, number as i64, Data::Started(started("a", number as i64)))]).await;
+        write_as_v0_1_0(fixture, TURNS_OF_V0_1_0, number).await;
+    }
+    // A field of three million bytes that no record has.
+    let many_bytes = match fixture.database {
+        Database::Sqlite(_) => "update conversations set record = cast(record || x'c23ec08db701' || zeroblob(3000000) as blob)",
+        Database::Postgres(_) => {
+            "update conversations set record = record || '\\xc23ec08db701'::bytea || decode(repeat('00', 3000000), 'hex')"
+        }
+    };
+    run(fixture, many_bytes).await;
+    let mut after = None;
+    for left in [2, 1, 0] {
+        after = fixture.store.renew(after.as_ref(), 16, at(1_000)).await.unwrap();
+        assert_eq!((outdated(fixture).await, after.is_some()), (left, left > 0));
+    }
 }
 
 async fn a_conversation_that_cannot_be_folded_keeps_no_other_from_it(fixture: &Fixture) {
     for number in 1..=3 {
         apply(fixture, vec![event(number, 1, number as i64, judged(Authority::Provider, json!({"plan": "gold"})))]).await;
     }
-    for sql in AS_OLD {
-        run(fixture, sql).await;
-    }
+    leave_as_an_older_release_does(fixture).await;
     let spoilt = match fixture.database {
         Database::Sqlite(_) => "update conversations set turns = x'ff00' where created_at = 2",
         Database::Postgres(_) => "update conversations set turns = '\\xff00'::bytea where created_at = 2",
     };
     run(fixture, spoilt).await;
     renew(fixture).await;
-    assert_eq!(number(fixture, OUTDATED).await, 1);
+    assert_eq!(outdated(fixture).await, 1);
     assert_eq!(found(fixture, "custom.plan = gold").await, [3, 1]);
+}
+
+#[tokio::test]
+async fn where_another_replica_was_first_nothing_is_written() {
+    let Some(fixture) = postgres().await else { return };
+    apply(&fixture, vec![event(1, 1, 1, Data::Started(started("a", 1)))]).await;
+    let Database::Postgres(pool) = &fixture.database else { panic!("PostgreSQL") };
+    let store = super::postgres::store(pool);
+    // The row that every batch of every replica needs is not even waited for.
+    let mut holder = pool.begin().await.unwrap();
+    sqlx::query("select 1 from view_state for update").execute(&mut *holder).await.unwrap();
+    let provider = colloquy_types::Provider::Native;
+    let named = Named { conversation_id: super::conformance::id(1), provider, external_id: "c1".to_owned() };
+    let found = [(super::conformance::acme(), named)];
+    let renewed = store.renew_these(&found, at(1_000));
+    tokio::time::timeout(Duration::from_secs(10), renewed).await.expect("nobody is waited for").unwrap();
 }
 
 /// Many times as many conversations as are looked up one by one, made of one.
 const MULTIPLY: &str = "insert into conversations (organization_id, conversation_id, provider, external_id, live, last_received_at,
          status, call_successful, resolution_status, created_at, duration_ms, turn_count, satisfaction_score, list_version, record,
-         turns, columns_received_at, direction)
+         turns, direction)
      select organization_id, ID, provider, external_id, live, last_received_at, status, call_successful, resolution_status,
-         n * 10, n % 500, n % 7, n % 5, list_version, record, turns, columns_received_at, case when n % 5000 = 3 then 'inbound' end
+         n * 10, n % 500, n % 7, n % 5, list_version, record, turns, case when n % 5000 = 3 then 'inbound' end
      from conversations, NUMBERS";
 
 async fn few_of_many_are_found_in_the_list_s_order(fixture: &Fixture) {

@@ -61,10 +61,10 @@ impl<E: Engine> ConversationStore for SqlStore<E> {
 
     async fn get_all(&self, organization: &OrganizationId, ids: &[ConversationId]) -> Result<Vec<Kept>, StoreError> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
-        let mut builder = QueryBuilder::<E>::new("select c.conversation_id, c.record from ");
-        E::push_ids(&mut builder, &ids);
-        builder.push(" cross join conversations c where c.conversation_id = k.id and c.organization_id = ");
+        let mut builder = QueryBuilder::<E>::new("select conversation_id, record from conversations where organization_id = ");
         E::bind(&mut builder, Value::Text(organization.as_str()));
+        builder.push(" and ");
+        E::push_one_of(&mut builder, "conversation_id", &ids);
         let mut connection = self.readers.acquire().await?;
         let rows = E::fetch(&mut connection, builder).await?;
         let kept = |row| {
