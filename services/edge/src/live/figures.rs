@@ -63,9 +63,9 @@ struct Entry {
 struct Awaited {
     /// Up to where they are to come.
     through: Position,
-    /// How many times it was looked whether they have.
+    /// How many times it was looked whether they have. Figures that are read because something happened do not count.
     looks: usize,
-    /// When it is looked next; `None` while figures are read anyway.
+    /// When it is looked next; `None` while figures are still to be read because of it.
     look_at: Option<Instant>,
 }
 
@@ -105,14 +105,24 @@ impl Entry {
         Some(job)
     }
 
-    /// Notes up to where analysers have read, and decides when to look again for the rest.
-    fn heard(&mut self, through: Option<Position>, now: Instant) {
-        let Some(mut awaited) = self.awaited.take_if(|_| self.due.is_none()) else { return };
-        let lacks = through.is_some_and(|through| through < awaited.through);
-        if let Some(after) = ANALYSED_AFTER.get(awaited.looks).filter(|_| lacks) {
-            awaited.looks += 1;
-            awaited.look_at = Some(now + *after);
-            self.awaited = Some(awaited);
+    /// Notes up to where analysers had come in what was shown, and decides when to look again for the rest. `looked` says whether it
+    /// was just looked for it.
+    fn heard(&mut self, looked: bool, through: Option<Position>, now: Instant) {
+        let Some(mut awaited) = self.awaited.take() else { return };
+        // Whether a key may know of them is told of the one in whose name figures are read next.
+        let lacks = through.map_or(self.due.is_some(), |through| through < awaited.through);
+        if !lacks {
+            return;
+        }
+        match awaited.look_at {
+            Some(_) if looked => awaited.looks += 1,
+            // It is looked when it was to be, or figures are read first.
+            Some(_) => return self.awaited = Some(awaited),
+            None if self.due.is_some() => return self.awaited = Some(awaited),
+            None => {}
+        }
+        if let Some(after) = ANALYSED_AFTER.get(awaited.looks) {
+            self.awaited = Some(Awaited { look_at: Some(now + *after), ..awaited });
         }
     }
 }
@@ -149,7 +159,7 @@ impl Figures {
             entry.position = entry.position.max(position);
             let (through, look_at) = (Position(through.0.saturating_add(1)), Some(now + ANALYSED_AFTER[0]));
             // Once: nothing tells whether there is more to come.
-            entry.awaited = Some(Awaited { through, looks: ANALYSED_AFTER.len(), look_at });
+            entry.awaited = Some(Awaited { through, looks: ANALYSED_AFTER.len() - 1, look_at });
         }
         drop(entries);
         self.wake.notify_one();
@@ -180,8 +190,8 @@ impl Figures {
         (taken, !entries.is_empty())
     }
 
-    /// Notes that figures were read, or looked for, and up to where analysers had come.
-    fn done(&self, key: &Key, watched: bool, through: Option<Position>, now: Instant) {
+    /// Notes that figures were read, or `looked` for, and up to where analysers had come in what was shown.
+    fn done(&self, key: &Key, watched: bool, looked: bool, through: Option<Position>, now: Instant) {
         let every = if watched { EVERY } else { EVERY_OF_ORGANIZATION };
         let mut entries = self.lock();
         let crowded = entries.len() > MANY / 2;
@@ -190,7 +200,7 @@ impl Figures {
         entry.not_before = now + every;
         match crowded && !watched {
             true => entry.awaited = None,
-            false => entry.heard(through, now),
+            false => entry.heard(looked, through, now),
         }
     }
 
@@ -225,22 +235,22 @@ async fn work(live: &Live, job: Job) {
             let calling = due.key.calling();
             let mood = Mood::so_far(live, &calling, due.conversation_id);
             let through = send(live, &due, mood).await;
-            live.figures.done(&key, due.watched, through, Instant::now());
+            live.figures.done(&key, due.watched, false, through, Instant::now());
         }
         Job::Look { key, position, awaited } => {
             let Some(due) = live.hub.due(&key.0, key.1, position) else { return live.figures.forget(&key) };
             let mood = Mood::so_far(live, &due.key.calling(), key.1).await;
-            let through = mood.through;
-            if through.is_some_and(|through| through >= awaited) {
-                send(live, &due, std::future::ready(mood)).await;
-            }
-            live.figures.done(&key, due.watched, through, Instant::now());
+            let through = match mood.through {
+                Some(through) if through >= awaited => send(live, &due, std::future::ready(mood)).await,
+                through => through,
+            };
+            live.figures.done(&key, due.watched, true, through, Instant::now());
         }
     }
 }
 
-/// Reads figures and hands them out with what analysers say; returns up to where they had come. What cannot be read now is read when
-/// something happens again.
+/// Reads figures and hands them out with what analysers say; returns up to where they had come in what was handed out. What cannot be
+/// read now shows nothing of them: it is read when it is looked again, or when something happens again.
 async fn send(live: &Live, due: &Due, mood: impl Future<Output = Mood>) -> Option<Position> {
     let calling = due.key.calling();
     let (conversation_id, Position(position)) = (due.conversation_id.to_string(), due.position);
@@ -249,12 +259,16 @@ async fn send(live: &Live, due: &Due, mood: impl Future<Output = Mood>) -> Optio
     let (mut transcripts, mut conversations) = (live.transcripts.clone(), live.conversations.clone());
     let (figures, record, mood) =
         tokio::join!(transcripts.get_figures(calling.call(figures)), conversations.get_conversation(calling.call(record)), mood,);
-    let (figures, record) = (figures_so_far(figures).ok()?, record.ok()?.into_inner().conversation?);
-    let now = live.clock.now();
-    let metrics = Metrics::of(&record, figures, mood.judgement, now);
-    let frame = Frame::new(METRICS, None, Some(due.conversation_id), now, metrics)?;
+    let Mood { judgement, through } = mood;
+    let frame = || {
+        let (figures, record) = (figures_so_far(figures).ok()?, record.ok()?.into_inner().conversation?);
+        let now = live.clock.now();
+        let metrics = Metrics::of(&record, figures, judgement, now);
+        Frame::new(METRICS, None, Some(due.conversation_id), now, metrics)
+    };
+    let Some(frame) = frame() else { return through.and(Some(Position::START)) };
     live.hub.hand_out_figures(&due.topic, due.conversation_id, &frame);
-    mood.through
+    through
 }
 
 /// Returns the figures there are. In what the transcript's service does not know nothing was said yet.
@@ -287,7 +301,7 @@ mod tests {
             for job in figures.take(AT_ONCE, now, |_| true).0 {
                 assert!(matches!(job, Job::Look { .. }));
                 count += 1;
-                figures.done(&key(), true, through, now);
+                figures.done(&key(), true, true, through, now);
             }
         }
         assert!(figures.lock().is_empty(), "nothing is left to look after");
@@ -306,14 +320,49 @@ mod tests {
     fn what_analysers_never_come_to_is_looked_for_a_few_times_only() {
         let position = Position::new(7, 0);
         let figures = said(position);
-        figures.done(&key(), true, Some(Position::new(6, 0)), Instant::now());
+        figures.done(&key(), true, false, Some(Position::new(6, 0)), Instant::now());
         assert_eq!(looks(&figures, Some(Position::new(6, 0))), ANALYSED_AFTER.len());
         // Once they have, or would not say, nobody looks again.
         for (first, then, expected) in [(Some(Position::START), Some(position), 1), (Some(position), None, 0), (None, None, 0)] {
             let figures = said(position);
-            figures.done(&key(), true, first, Instant::now());
+            figures.done(&key(), true, false, first, Instant::now());
             assert_eq!(looks(&figures, then), expected, "{first:?}");
         }
+    }
+
+    /// Figures are read twice a second for some seconds, because somebody speaks.
+    fn read_while_somebody_speaks(figures: &Figures, through: Option<Position>) {
+        let begun = Instant::now();
+        for tick in 0..7 {
+            figures.done(&key(), true, false, through, begun + EVERY * tick);
+        }
+    }
+
+    #[test]
+    fn what_is_read_while_somebody_speaks_uses_up_no_look() {
+        let figures = said(Position::new(7, 0));
+        read_while_somebody_speaks(&figures, Some(Position::new(6, 0)));
+        assert_eq!(looks(&figures, Some(Position::new(6, 0))), ANALYSED_AFTER.len());
+        let figures = Figures::default();
+        figures.expect(key(), Position::new(9, 0), Position::new(7, 0));
+        read_while_somebody_speaks(&figures, Some(Position::new(7, 0)));
+        assert_eq!(looks(&figures, Some(Position::new(7, 0))), 1);
+        // What shows it leaves nothing to look for.
+        figures.expect(key(), Position::new(9, 0), Position::new(7, 0));
+        read_while_somebody_speaks(&figures, Some(Position::new(9, 0)));
+        assert_eq!(looks(&figures, Some(Position::new(7, 0))), 0);
+    }
+
+    #[test]
+    fn the_look_is_not_put_off_by_what_is_read() {
+        let (figures, now) = (said(Position::new(7, 0)), Instant::now());
+        let look_at = || figures.lock()[&key()].look_at();
+        figures.done(&key(), true, false, Some(Position::START), now);
+        assert_eq!(look_at(), Some(now + ANALYSED_AFTER[0]));
+        figures.done(&key(), true, false, Some(Position::START), now + EVERY);
+        assert_eq!(look_at(), Some(now + ANALYSED_AFTER[0]));
+        figures.done(&key(), true, true, Some(Position::START), now + ANALYSED_AFTER[0]);
+        assert_eq!(look_at(), Some(now + ANALYSED_AFTER[0] + ANALYSED_AFTER[1]));
     }
 
     #[test]

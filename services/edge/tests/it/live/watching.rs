@@ -8,6 +8,7 @@ use colloquy_types::ConversationId;
 use futures::SinkExt;
 use tokio::net::TcpSocket;
 use tokio_tungstenite::tungstenite::Message;
+use tonic::Status;
 use uuid::Uuid;
 
 use super::log::event;
@@ -143,6 +144,28 @@ async fn the_mood_of_what_was_said_before_a_stream_began_follows_too() {
     let mut client = edge.connect(&path()).await;
     assert_eq!(client.next().await["data"]["metrics"]["sentiment"], "neutral");
     stage.fake.set_analysed(said, "negative");
+    assert_eq!(client.next_of("metrics").await["data"]["sentiment"], "negative");
+}
+
+#[tokio::test]
+async fn figures_that_could_not_be_read_are_read_again_although_nobody_speaks_again() {
+    let stage = Stage::new();
+    stage.fake.set_analysed(1, "neutral");
+    let edge = stage.edge().await;
+    let mut client = edge.connect(&path()).await;
+    client.next().await;
+    let reads = || stage.fake.calls().iter().filter(|call| call.method == "GetConversation").count();
+    let before = reads();
+    stage.fake.fail("GetConversation", Status::internal("not now"));
+    let said = stage.say("That is terrible.");
+    let read = async {
+        while reads() == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, read).await.expect("figures are read");
+    stage.fake.set_analysed(said, "negative");
+    stage.fake.fail("nothing", Status::internal("not now"));
     assert_eq!(client.next_of("metrics").await["data"]["sentiment"], "negative");
 }
 
