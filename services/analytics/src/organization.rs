@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use colloquy_service::{FieldErrors, Problem};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// What is silence, in milliseconds, unless the organization says otherwise.
 pub const DEFAULT_SILENCE_MS: u32 = 3_000;
@@ -25,11 +26,20 @@ pub struct AnalysisSettings {
     pub taxonomy: Vec<TaxonomyTopic>,
     /// Whether the model, where there is one, is asked about every conversation; the organization's own analyzers ask either way.
     pub insight_enabled: bool,
+    /// What a newer release says besides: kept as it is, so that a change made here leaves it alone.
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
 }
 
 impl Default for AnalysisSettings {
     fn default() -> Self {
-        Self { silence_ms: DEFAULT_SILENCE_MS, leading: Leading::Provider, taxonomy: Vec::new(), insight_enabled: true }
+        Self {
+            silence_ms: DEFAULT_SILENCE_MS,
+            leading: Leading::Provider,
+            taxonomy: Vec::new(),
+            insight_enabled: true,
+            unknown: Map::new(),
+        }
     }
 }
 
@@ -73,6 +83,9 @@ pub struct TaxonomyTopic {
     pub name: String,
     /// What is said when it is the topic.
     pub phrases: Vec<String>,
+    /// What a newer release says besides, as in [`AnalysisSettings`].
+    #[serde(flatten)]
+    pub unknown: Map<String, Value>,
 }
 
 /// What is to be changed of the settings; what is `None` stays.
@@ -114,6 +127,7 @@ impl SettingsChange {
             leading: self.leading.unwrap_or(settings.leading),
             taxonomy: self.taxonomy.unwrap_or(settings.taxonomy),
             insight_enabled: self.insight_enabled.unwrap_or(settings.insight_enabled),
+            unknown: settings.unknown,
         }
     }
 }
@@ -154,10 +168,13 @@ fn check_text(text: &mut String, longest: usize, field: &str, bad: &mut FieldErr
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn topic(name: &str, phrases: &[&str]) -> TaxonomyTopic {
-        TaxonomyTopic { name: name.to_owned(), phrases: phrases.iter().map(|&phrase| phrase.to_owned()).collect() }
+        let phrases = phrases.iter().map(|&phrase| phrase.to_owned()).collect();
+        TaxonomyTopic { name: name.to_owned(), phrases, ..TaxonomyTopic::default() }
     }
 
     fn problems(change: SettingsChange) -> Vec<String> {
@@ -197,6 +214,27 @@ mod tests {
         );
         let many = vec![topic("a", &["b"]); MOST_TOPICS + 1];
         assert_eq!(problems(SettingsChange { taxonomy: Some(many), ..SettingsChange::default() }), ["settings.taxonomy"]);
+    }
+
+    #[test]
+    fn what_a_newer_release_says_survives_a_change() {
+        let newer = json!({
+            "silence_ms": 3_000,
+            "leading": "own",
+            "taxonomy": [{"name": "Refunds", "phrases": ["my money back"], "color": "red"}],
+            "insight_enabled": false,
+            "insight_budget": {"per_day": 18_446_744_073_709_551_615_u64, "left": null},
+        });
+        let settings: AnalysisSettings = serde_json::from_value(newer.clone()).unwrap();
+        let changed = SettingsChange { silence_ms: Some(500), ..SettingsChange::default() }.applied_to(settings);
+        let mut expected = newer;
+        expected["silence_ms"] = json!(500);
+        assert_eq!(serde_json::to_value(&changed).unwrap(), expected);
+        // Who says all topics says all of them.
+        let taxonomy = Some(vec![topic("Refunds", &["refund"])]);
+        let changed = SettingsChange { taxonomy, ..SettingsChange::default() }.applied_to(changed);
+        expected["taxonomy"] = json!([{"name": "Refunds", "phrases": ["refund"]}]);
+        assert_eq!(serde_json::to_value(changed).unwrap(), expected);
     }
 
     #[test]

@@ -88,8 +88,40 @@ impl Transcripts for Remote {
                 let found = answer.conversation_ids.iter().filter_map(|id| id.parse().ok()).collect();
                 Ok((!answer.truncated).then_some(found))
             }
-            Err(status) if matches!(status.code(), Code::InvalidArgument | Code::Unimplemented) => Ok(None),
+            // Words that cannot be searched for, an earlier release, or an installation that searches nothing.
+            Err(status) if matches!(status.code(), Code::InvalidArgument | Code::Unimplemented | Code::FailedPrecondition) => {
+                Ok(None)
+            }
             Err(status) => Err(Problem::from_status(&status)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use tonic::Status;
+    use tower::service_fn;
+
+    use super::*;
+    use crate::testing::{acme, conversation};
+
+    /// A transcript service that answers nothing else.
+    fn failing(status: Status) -> Remote {
+        Remote::new(Transport::new(service_fn(move |_| std::future::ready(Ok::<_, Infallible>(status.clone().into_http())))))
+    }
+
+    #[tokio::test]
+    async fn where_nothing_can_be_searched_transcripts_are_to_be_read() {
+        let among = [conversation(1)];
+        for code in [Code::FailedPrecondition, Code::InvalidArgument, Code::Unimplemented] {
+            let saying = failing(Status::new(code, "no search")).saying(&acme(), "my money back", &among).await;
+            assert_eq!(saying.unwrap(), None, "{code:?}");
+        }
+        for code in [Code::Unavailable, Code::PermissionDenied] {
+            let saying = failing(Status::new(code, "no answer")).saying(&acme(), "my money back", &among).await;
+            assert!(saying.is_err(), "{code:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ const CHANGEABLE: [&str; 4] = ["silence_ms", "leading", "taxonomy", "insight_ena
 
 /// Writes settings.
 pub fn to_pb(settings: AnalysisSettings) -> pb::AnalysisSettings {
-    let topic = |TaxonomyTopic { name, phrases }| pb::TaxonomyTopic { name, phrases };
+    let topic = |TaxonomyTopic { name, phrases, .. }| pb::TaxonomyTopic { name, phrases };
     pb::AnalysisSettings {
         silence_ms: settings.silence_ms,
         leading: settings.leading.as_str().to_owned(),
@@ -39,7 +39,7 @@ pub fn change(request: pb::UpdateAnalysisSettingsRequest) -> Result<SettingsChan
     };
     let leading =
         is_named("leading", !given.leading.is_empty()).then(|| errors.parse("settings.leading", &given.leading)).flatten();
-    let topic = |topic: pb::TaxonomyTopic| TaxonomyTopic { name: topic.name, phrases: topic.phrases };
+    let topic = |topic: pb::TaxonomyTopic| TaxonomyTopic { name: topic.name, phrases: topic.phrases, ..TaxonomyTopic::default() };
     // What is named and not given is as every organization begins.
     let insight_enabled =
         is_named("insight_enabled", given.insight_enabled.is_some()).then(|| given.insight_enabled.unwrap_or(true));

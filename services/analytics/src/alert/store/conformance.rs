@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use colloquy_events::{Data, Severity};
+use colloquy_storage::Database;
+use colloquy_storage::engine::{Columns, Engine, Value};
 use colloquy_types::{ConversationId, OrganizationId, Timestamp};
 use serde_json::json;
 use uuid::Uuid;
@@ -43,6 +45,7 @@ alert_store_suite!(
     first_rules_are_made_once_and_stay_removed,
     the_version_changes_whenever_a_rule_does,
     a_change_to_what_was_changed_meanwhile_is_refused,
+    a_change_leaves_alone_what_a_newer_release_wrote,
     pages_of_rules_go_on_where_the_last_ended,
     an_alert_is_raised_and_told_of_once,
     alerts_are_listed_by_what_is_asked_for,
@@ -136,6 +139,32 @@ async fn a_change_to_what_was_changed_meanwhile_is_refused(store: Store, _: &Fix
     assert_eq!(store.rule(&acme(), Uuid::from_u128(1)).await.unwrap().unwrap().0.name, "one");
     assert!(!store.replace_rule(&simple(7), &Rule { revision: 2, ..simple(7) }).await.unwrap());
     assert!(!store.delete_rule(&acme(), Uuid::from_u128(7)).await.unwrap());
+}
+
+/// Adds to the definition of the only rule there is, and returns it.
+async fn add_to_definition<E: Engine>(pool: &sqlx::Pool<E>, more: &[u8]) -> Vec<u8> {
+    let mut tx = E::begin(pool).await.unwrap();
+    let rows = E::query(&mut tx, "select definition from alert_rules", &[], None).await.unwrap();
+    let mut definition = Columns::<E>::of(&rows[0]).bytes().unwrap();
+    definition.extend_from_slice(more);
+    E::execute(&mut tx, "update alert_rules set definition = $1", &[Value::Bytes(&definition)], None).await.unwrap();
+    tx.commit().await.unwrap();
+    definition
+}
+
+async fn a_change_leaves_alone_what_a_newer_release_wrote(store: Store, fixture: &Fixture) {
+    begun(&store, &[simple(1)]).await;
+    let add = async |more: &[u8]| match &fixture.database {
+        Database::Sqlite(sqlite) => add_to_definition::<sqlx::Sqlite>(sqlite.writer(), more).await,
+        Database::Postgres(pool) => add_to_definition::<sqlx::Postgres>(pool, more).await,
+    };
+    let mut besides = Vec::new();
+    prost::encoding::string::encode(1_999, &"besides".to_owned(), &mut besides);
+    add(&besides).await;
+    let changed = Rule { name: "other".to_owned(), revision: 2, enabled: false, ..simple(1) };
+    assert!(store.replace_rule(&simple(1), &changed).await.unwrap());
+    assert_eq!(store.rule(&acme(), changed.rule_id).await.unwrap(), Some((changed, None)));
+    assert!(add(&[]).await.ends_with(&besides), "it is still there");
 }
 
 async fn pages_of_rules_go_on_where_the_last_ended(store: Store, _: &Fixture) {

@@ -4,6 +4,7 @@ mod alerts;
 #[cfg(test)]
 mod conformance;
 mod history;
+mod merge;
 mod outbox;
 mod rules;
 mod sql;

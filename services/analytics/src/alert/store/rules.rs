@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::sql::{SqlStore, corrupt, key, opt_time, organization_of, places, time_of};
 use super::states::{begin_state, change_state, end_state, read_standing};
-use super::{Place, Rule, Shown};
+use super::{Place, Rule, Shown, merge};
 use crate::alert::convert::{self, Identity};
 use crate::alert::rule::Builtin;
 
@@ -83,6 +83,13 @@ async fn note_change<E: Engine>(connection: &mut E::Connection, organization: &O
     let sql = "update alert_organizations set version = version + 1 where organization_id = $1";
     E::execute(connection, sql, &[Value::Text(organization.as_str())], None).await?;
     Ok(())
+}
+
+/// Returns what people chose of a rule, as it is kept; nothing when it is gone.
+async fn stored_definition<E: Engine>(connection: &mut E::Connection, rule: &Rule) -> Result<Vec<u8>, StoreError> {
+    let sql = format!("select definition from alert_rules where organization_id = $1 and rule_id = $2 {}", E::FOR_UPDATE);
+    let rows = E::query(connection, &sql, &key(&rule.organization_id, rule.rule_id), None).await?;
+    Ok(rows.first().map(|row| Columns::<E>::of(row).bytes()).transpose()?.unwrap_or_default())
 }
 
 impl<E: Engine> SqlStore<E> {
@@ -185,7 +192,11 @@ impl<E: Engine> SqlStore<E> {
             "update alert_rules set {} where organization_id = $1 and rule_id = $2 and revision = $12 - 1",
             sets.join(", ")
         );
-        let definition = convert::definition(rule).encode_to_vec();
+        let definition = merge::changed(
+            &stored_definition::<E>(&mut tx, rule).await?,
+            &convert::definition(before).encode_to_vec(),
+            &convert::definition(rule).encode_to_vec(),
+        );
         if E::execute(&mut tx, &sql, &values(rule, &definition), None).await? == 0 {
             return Ok(false);
         }
