@@ -1,6 +1,6 @@
 //! Reading transcripts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -74,9 +74,24 @@ impl Transcripts {
         bytes: usize,
     ) -> Result<Together, Error> {
         self.progress.wait_for(min_position).await.map_err(Error::NotReached)?;
-        let kept = self.store.conversations(organization_id, &conversation_ids, bytes).await?;
+        let mut left_out: HashSet<ConversationId> = HashSet::new();
+        let (mut room, mut fitting) = (bytes, Vec::new());
+        for (id, size) in self.store.sizes(organization_id, &conversation_ids).await? {
+            // Before anything is read of it. Unpacked it may still be too much.
+            match room.checked_sub(size) {
+                Some(left) => {
+                    room = left;
+                    fitting.push(id);
+                }
+                None => {
+                    left_out.insert(id);
+                }
+            }
+        }
+        let kept = self.store.conversations(organization_id, &fitting, bytes).await?;
         let work = move || {
             let mut kept: HashMap<ConversationId, Option<Vec<Kept>>> = kept.into_iter().collect();
+            kept.extend(left_out.into_iter().map(|id| (id, None)));
             let mut together = Together { transcripts: Vec::with_capacity(kept.len()), left_out: Vec::new() };
             for id in conversation_ids {
                 match kept.remove(&id) {

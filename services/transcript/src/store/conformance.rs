@@ -135,6 +135,10 @@ pub(crate) async fn conversations_are_read_together_as_far_as_there_is_room(harn
     };
     assert_eq!(together(&[4, 1, 9, 5, 2, 3], 1_000).await, [(1, Some(2)), (2, Some(1)), (3, Some(1)), (4, Some(1))]);
     assert_eq!(together(&[9], 1_000).await, []);
+    let ids: Vec<ConversationId> = [1, 5, 2, 9].map(|id| ConversationId(Uuid::from_u128(id))).to_vec();
+    let mut sizes = store.sizes(&organization("acme"), &ids).await.unwrap();
+    sizes.sort_unstable();
+    assert_eq!(sizes.into_iter().map(|(id, size)| (id.0.as_u128(), size)).collect::<Vec<_>>(), [(1, 80), (2, 60)]);
     // Room is for whole conversations, and what one could not use is for the next.
     assert_eq!(together(&[1, 2, 3, 4], 75).await, [(1, None), (2, Some(1)), (3, Some(1)), (4, None)]);
 }

@@ -76,6 +76,13 @@ pub trait TranscriptStore: Send + Sync + 'static {
         conversation_id: ConversationId,
     ) -> Result<Conversation, StoreError>;
 
+    /// Returns how many bytes are kept of conversations, in no order; of which nothing was heard, they are missing.
+    async fn sizes(
+        &self,
+        organization_id: &OrganizationId,
+        conversation_ids: &[ConversationId],
+    ) -> Result<Vec<(ConversationId, usize)>, StoreError>;
+
     /// Returns what was kept of conversations, in no order, as far as there is room for `bytes` of it unpacked: whole conversations,
     /// and the others not at all. `None` for those that were left out; of which nothing was heard, they are missing.
     async fn conversations(
@@ -144,6 +151,10 @@ impl GatheringAll {
             }
         }
     }
+}
+
+fn size_of(bytes: i64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// Positions fit: sequences have 48 bits.
