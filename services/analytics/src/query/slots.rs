@@ -1,5 +1,7 @@
 //! What is read of the store for one set of conversations: each figure once, however many measures are made of it.
 
+use std::collections::BTreeSet;
+
 use colloquy_filter::Expression;
 use colloquy_storage::engine::{Columns, Engine, Outcome};
 
@@ -65,17 +67,18 @@ impl Slot {
     }
 
     /// Writes the same columns over the hours' totals `t`.
-    fn write_totals(&self) -> Vec<String> {
+    /// Writes the columns of the figure over the hours' totals; the least and the greatest only where somebody asks for them.
+    fn write_totals(&self, with_extremes: bool) -> Vec<String> {
         match self {
             Self::Count => vec!["sum(t.n)".to_owned()],
             Self::Number(NumberOf::Known(number)) => {
                 let name = number.column;
-                vec![
-                    format!("sum(t.{name}_n)"),
-                    format!("sum(t.{name}_sum)"),
-                    format!("min(t.{name}_min)"),
-                    format!("max(t.{name}_max)"),
-                ]
+                let mut columns = vec![format!("sum(t.{name}_n)"), format!("sum(t.{name}_sum)")];
+                columns.extend(["min", "max"].map(|extreme| match with_extremes {
+                    true => format!("{extreme}(t.{name}_{extreme})"),
+                    false => "cast(null as double precision)".to_owned(),
+                }));
+                columns
             }
             Self::Rate(RateOf::Known(rate)) => vec![format!("sum(t.{}_holds)", rate.name), format!("sum(t.{}_could)", rate.name)],
             // Totals are asked for nothing else.
@@ -152,6 +155,8 @@ pub(crate) struct Part {
     pub(crate) measures: Vec<usize>,
     /// The figures; each measure's is found by [`Part::slot_of`].
     pub(crate) slots: Vec<Slot>,
+    /// The figures whose least or greatest value a measure needs.
+    with_extremes: BTreeSet<usize>,
     /// The numbers whose values percentiles need.
     pub(crate) spreads: Vec<NumberOf>,
     /// The numbers whose values histograms need, as the measures that ask for them.
@@ -170,6 +175,7 @@ impl Part {
                     condition: condition.clone(),
                     measures: Vec::new(),
                     slots: Vec::new(),
+                    with_extremes: BTreeSet::new(),
                     spreads: Vec::new(),
                     histograms: Vec::new(),
                     is_concurrent: false,
@@ -186,6 +192,9 @@ impl Part {
         let slot = Slot::of(measure);
         if !self.slots.iter().any(|known| known.is_same(&slot)) {
             self.slots.push(slot);
+        }
+        if !matches!(measure.op, Op::Count | Op::Sum | Op::Avg | Op::Rate) {
+            self.with_extremes.insert(self.slot_of(measure));
         }
         match (&measure.subject, measure.op) {
             (Subject::Number(of), Op::Percentile(_)) if !self.spreads.iter().any(|known| known.is_same(of)) => {
@@ -230,7 +239,8 @@ impl Part {
 
     /// Writes the same over the hours' totals.
     pub(crate) fn write_totals(&self) -> Vec<String> {
-        self.slots.iter().flat_map(Slot::write_totals).collect()
+        let with_extremes = |slot: usize| self.with_extremes.contains(&slot);
+        self.slots.iter().enumerate().flat_map(|(number, slot)| slot.write_totals(with_extremes(number))).collect()
     }
 
     /// Reads what was written and adds it to what is known.

@@ -134,10 +134,20 @@ impl Partials {
 
     /// Returns the figures of a key, all zero at first.
     pub(crate) fn at(&mut self, key: Key) -> &mut [Partial] {
-        let row = *self.index.entry(key).or_insert_with(|| {
+        let row = self.row_of(key);
+        self.row(row)
+    }
+
+    /// Returns the number of a key's row.
+    pub(crate) fn row_of(&mut self, key: Key) -> usize {
+        *self.index.entry(key).or_insert_with(|| {
             self.cells.resize(self.cells.len() + self.width, Partial::default());
             self.cells.len() / self.width - 1
-        });
+        })
+    }
+
+    /// Returns the figures of a row.
+    pub(crate) fn row(&mut self, row: usize) -> &mut [Partial] {
         &mut self.cells[row * self.width..(row + 1) * self.width]
     }
 

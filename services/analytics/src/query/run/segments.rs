@@ -64,6 +64,7 @@ impl<E: Dialect> Run<'_, E> {
             .map(|number| Bins::of(&question.measures[*number].0))
             .map(|(number, bins)| (numbers(segment, number), bins))
             .collect();
+        let mut met = Met::of(&dimensions);
         for (row, at) in segment.created_at.iter().copied().enumerate() {
             if !holds[row] || at < from || at >= to {
                 continue;
@@ -78,7 +79,9 @@ impl<E: Dialect> Run<'_, E> {
                     }
                 };
             }
-            for (slot, known) in slots.iter().zip(found.partials.at(key)) {
+            let partials = &mut found.partials;
+            let place = met.row_of(key, &dimensions, row, |key| partials.row_of(key));
+            for (slot, known) in slots.iter().zip(partials.row(place)) {
                 slot.add(row, known);
             }
             for (values, spread) in spreads.iter().zip(&mut found.spreads) {
@@ -125,6 +128,42 @@ enum Coded<'a> {
     Text { codes: &'a [u32], numbers: Vec<u32> },
     /// The number of each local hour or day that was met.
     Clock { source: Source, numbers: HashMap<i64, u32> },
+}
+
+/// The rows of figures that were met in a segment, by the codes of its words: most rows of an hour share their key with another, and
+/// finding it by its codes is quicker than by its hash.
+struct Met {
+    bucket: u32,
+    /// Empty where there are too many combinations, or a dimension has no codes.
+    rows: Vec<Option<usize>>,
+}
+
+impl Met {
+    const MOST: usize = 16_384;
+
+    fn of(dimensions: &[Coded<'_>]) -> Self {
+        let mut widths = dimensions.iter().map(|coded| match coded {
+            Coded::Text { numbers, .. } => Some(numbers.len()),
+            Coded::Clock { .. } => None,
+        });
+        let combinations = widths.try_fold(1_usize, |all, width| all.checked_mul(width?));
+        Self { bucket: u32::MAX, rows: vec![None; combinations.filter(|count| *count <= Self::MOST).unwrap_or(0)] }
+    }
+
+    fn row_of(&mut self, key: Key, dimensions: &[Coded<'_>], row: usize, find: impl FnOnce(Key) -> usize) -> usize {
+        if self.rows.is_empty() {
+            return find(key);
+        }
+        if self.bucket != key.bucket {
+            self.bucket = key.bucket;
+            self.rows.fill(None);
+        }
+        let place = dimensions.iter().fold(0, |place, coded| match coded {
+            Coded::Text { codes, numbers } => place * numbers.len() + codes[row] as usize,
+            Coded::Clock { .. } => place,
+        });
+        *self.rows[place].get_or_insert_with(|| find(key))
+    }
 }
 
 fn numbers<'a>(segment: &'a Segment, number: &NumberOf) -> &'a [f64] {
