@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use colloquy_events::{Event, Record};
 use colloquy_proto::conversation::v1 as conversation_pb;
@@ -28,6 +29,8 @@ pub(crate) struct Neighbours {
     pub(crate) told: Mutex<Vec<Event>>,
     /// The log takes no event of these.
     pub(crate) refused: Mutex<HashSet<EventId>>,
+    /// What was said in these is not answered alone before they are taken out.
+    pub(crate) slow: Mutex<HashSet<String>>,
     /// The log takes what it is given next, and says that it did not.
     pub(crate) answers_get_lost: AtomicBool,
 }
@@ -141,7 +144,11 @@ impl TranscriptService for Neighbours {
         &self,
         request: Request<transcript_pb::GetTranscriptRequest>,
     ) -> Result<Response<transcript_pb::GetTranscriptResponse>, Status> {
-        let found = self.turns.lock().unwrap().get(&request.get_ref().conversation_id).cloned();
+        let id = &request.get_ref().conversation_id;
+        while self.slow.lock().unwrap().contains(id) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let found = self.turns.lock().unwrap().get(id).cloned();
         let Some(turns) = found else { return no_such() };
         Ok(Response::new(transcript_pb::GetTranscriptResponse { turns, ..Default::default() }))
     }

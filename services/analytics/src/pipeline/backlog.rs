@@ -24,5 +24,6 @@ async fn ask(store: &dyn Store, clock: &dyn Clock) -> Option<AnalysisBacklog> {
     let now = clock.now();
     let backlog = store.backlog(now).await.ok()?;
     let late = backlog.oldest_due_at.map_or(0, |oldest| now.millis_since(oldest).max(0));
-    Some(AnalysisBacklog { waiting: backlog.waiting, oldest_due_seconds: late as f64 / 1_000.0 })
+    let oldest_due_seconds = late as f64 / 1_000.0;
+    Some(AnalysisBacklog { waiting: backlog.waiting, oldest_due_seconds, hours: backlog.hours })
 }

@@ -22,6 +22,7 @@ use colloquy_service::Task;
 use colloquy_service::transport::Transport;
 use colloquy_storage::StoreError;
 use colloquy_types::{Clock, OrganizationId, Timestamp};
+use futures::StreamExt;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -189,7 +190,7 @@ impl Claiming {
             return Ok(0);
         }
         let now = self.clock.now();
-        let claimed = self.store.claim(now, later(now, CLAIM), u32::try_from(room).unwrap_or(u32::MAX)).await?;
+        let mut claimed = self.store.claim(now, later(now, CLAIM), u32::try_from(room).unwrap_or(u32::MAX)).await?;
         if claimed.is_empty() {
             return Ok(0);
         }
@@ -206,6 +207,8 @@ impl Claiming {
         };
         let count = claimed.len();
         let mut by_organization: BTreeMap<OrganizationId, Vec<Claimed>> = BTreeMap::new();
+        // Those that were told of at one time are together, so that none waits for what only another needs to have been read.
+        claimed.sort_unstable_by_key(|claimed| claimed.position);
         for claimed in claimed {
             by_organization.entry(claimed.organization_id.clone()).or_default().push(claimed);
         }
@@ -229,11 +232,21 @@ impl Claiming {
         let (workshop, done) = (Arc::clone(&self.workshop), self.done.clone());
         self.working.spawn(async move {
             let own_leads = rules.own_leads;
-            let made = workshop.make(&claimed, &rules).await;
+            let made = workshop.make_together(&claimed, &rules).await;
+            let mut alone = Vec::new();
+            // Nobody takes it when the process stops.
             for ((claimed, place), made) in claimed.into_iter().zip(places).zip(made) {
-                // Nobody takes it when the process stops.
-                let _ = done.send(Done { claimed, own_leads, made, _place: place }).await;
+                match made {
+                    Some(made) => drop(done.send(Done { claimed, own_leads, made, _place: place }).await),
+                    None => alone.push((claimed, place)),
+                }
             }
+            let (workshop, rules, done) = (&workshop, &rules, &done);
+            let each = |(claimed, place): (Claimed, Place)| async move {
+                let made = workshop.make_alone(&claimed, rules).await;
+                drop(done.send(Done { claimed, own_leads, made, _place: place }).await);
+            };
+            futures::stream::iter(alone).for_each_concurrent(None, each).await;
         });
     }
 

@@ -294,6 +294,24 @@ async fn what_fails_for_many_is_done_for_each() {
     assert!(heard.values().any(|times| *times > 1) && heard.values().all(|times| *times <= 2), "{heard:?}");
 }
 
+#[tokio::test]
+async fn those_that_are_ready_do_not_wait_for_one_that_is_not() {
+    let world = World::start(1).await;
+    let numbers: Vec<u128> = (1..=9).collect();
+    let ids: Vec<String> = numbers.iter().map(|number| conversation(*number).to_string()).collect();
+    for number in &numbers {
+        world.is(*number, ConversationStatus::Completed, &PLEASED);
+    }
+    // Whichever of them are left out of the answer for all are asked for alone, and not answered.
+    world.others.slow.lock().unwrap().extend(ids);
+    world.hears(numbers.iter().map(|number| event(*number, Data::Ended(Ended::new(EndStatus::Completed)))).collect()).await;
+    colloquy_testkit::until(Duration::from_secs(20), "those in the answer for all are told", async || world.told().len() == 6)
+        .await;
+    world.others.slow.lock().unwrap().clear();
+    world.settle().await;
+    assert_eq!(world.told().len(), 9);
+}
+
 async fn replicas_share(fixture: Fixture) {
     let world = World::over(fixture, 2, Vec::new()).await;
     for number in 0..90 {

@@ -62,11 +62,12 @@ impl Together {
     }
 }
 
-/// Also an older release of a view, which knows no such method, answers when it is asked for one at a time.
+/// Unless a view is away or behind, each is read alone: of several one may be at fault or too much, and an older release of a view
+/// knows no such method.
 fn together(status: &Status) -> Unread {
-    match unread(status) {
-        Unread::Failed(_) => Unread::Together,
-        later => later,
+    match status.code() {
+        Code::Unavailable => unread(status),
+        _ => Unread::Together,
     }
 }
 

@@ -86,24 +86,13 @@ impl Workshop {
         }
     }
 
-    /// Makes figures of conversations of one organization; returns them in their order.
-    pub(super) async fn make(&self, claimed: &[Claimed], rules: &Rules) -> Vec<Result<Box<Made>, Unmade>> {
-        if let [claimed] = claimed {
-            return vec![self.make_alone(claimed, rules).await];
-        }
-        let mut made = Vec::with_capacity(claimed.len());
-        for (claimed, one) in claimed.iter().zip(self.make_together(claimed, rules).await) {
-            made.push(match one {
-                Some(one) => one,
-                None => self.make_alone(claimed, rules).await,
-            });
-        }
-        made
-    }
-
-    /// Makes figures of those conversations that can be worked on together; `None` for the others.
-    async fn make_together(&self, claimed: &[Claimed], rules: &Rules) -> Vec<Option<Result<Box<Made>, Unmade>>> {
+    /// Makes figures of conversations of one organization, in their order, as far as they can be worked on together; `None` for those
+    /// that have to be made alone.
+    pub(super) async fn make_together(&self, claimed: &[Claimed], rules: &Rules) -> Vec<Option<Result<Box<Made>, Unmade>>> {
         let none = || claimed.iter().map(|_| None).collect();
+        if claimed.len() < 2 {
+            return none();
+        }
         let Ok(reading) = acquire(&self.reads).await else { return none() };
         let read = self.views.read_together(claimed).await;
         drop(reading);
@@ -137,7 +126,7 @@ impl Workshop {
     }
 
     /// Makes figures of a conversation.
-    async fn make_alone(&self, claimed: &Claimed, rules: &Rules) -> Result<Box<Made>, Unmade> {
+    pub(super) async fn make_alone(&self, claimed: &Claimed, rules: &Rules) -> Result<Box<Made>, Unmade> {
         let reading = acquire(&self.reads).await?;
         let read = self.views.read(claimed).await?;
         // Large ones wait for each other, and nobody else for them.
