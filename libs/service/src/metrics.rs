@@ -32,6 +32,7 @@
 //! | `colloquy_analyses_total` | counter | `outcome` | conversations that were to be analysed, by what became of them |
 //! | `colloquy_analysis_duration_seconds` | histogram | | time the analysers took for a conversation |
 //! | `colloquy_analysis_queue` | gauge | | conversations that wait to be analysed |
+//! | `colloquy_analysis_hours` | gauge | | hours that are over and changed since they were summed up; questions read their rows |
 //! | `colloquy_analysis_oldest_due_seconds` | gauge | | for how long the oldest of them that is due has been, 0 without any |
 //! | `colloquy_alerts_opened_total` | counter | `scope`, `severity` | alerts that rules on a `conversation` or a `metric` raised |
 //! | `colloquy_alert_window_looks_total` | counter | `outcome` | looks at rules over a window: `kept`, or `late` when another replica's was |

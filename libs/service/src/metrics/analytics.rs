@@ -55,6 +55,8 @@ pub struct AnalysisBacklog {
     pub waiting: u64,
     /// For how long the oldest of those that are due has been; 0 without any.
     pub oldest_due_seconds: f64,
+    /// How many hours that are over changed since they were summed up.
+    pub hours: u64,
 }
 
 /// Registers how the backlog is found out; `None` while it is not known.
@@ -63,6 +65,9 @@ pub fn register_analysis_backlog(backlog: impl Fn() -> Option<AnalysisBacklog> +
     SOURCES.add(backlog, || {
         gauge("colloquy_analysis_queue", "Conversations that wait to be analysed.", |gauge| {
             SOURCES.ask().into_iter().flatten().for_each(|backlog| gauge.observe(backlog.waiting, &[]));
+        });
+        gauge("colloquy_analysis_hours", "Hours that are over and changed since they were summed up; questions read their rows.", |gauge| {
+            SOURCES.ask().into_iter().flatten().for_each(|backlog| gauge.observe(backlog.hours, &[]));
         });
         let meter = meter();
         let seconds = meter.f64_observable_gauge("colloquy_analysis_oldest_due").with_unit("s");

@@ -194,6 +194,8 @@ pub struct Backlog {
     pub waiting: u64,
     /// Since when the longest due one has been due, if any is.
     pub oldest_due_at: Option<Timestamp>,
+    /// How many hours that are over changed since they were summed up.
+    pub hours: u64,
 }
 
 /// Keeps figures, and what is still to be analysed.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::engine::{Columns, Engine, Rows, Value};
 use super::sql::{SqlStore, count_of, organization_of, position_of, time_of, to_bigint};
-use super::{Backlog, Batch, Claimed, Finish, GIVEN_UP_AFTER, Key, Mark, READER, organizations};
+use super::{Backlog, Batch, Claimed, Finish, GIVEN_UP_AFTER, Key, Mark, READER, organizations, rollups};
 
 /// How soon what a running conversation said while it was analysed is due.
 const LIVE_DELAY_MS: i64 = 1_000;
@@ -415,10 +415,13 @@ impl<E: Engine> SqlStore<E> {
 
     pub(super) async fn read_backlog(&self, now: Timestamp) -> Result<Backlog, StoreError> {
         let sql = "select (select count(*) from analysis_queue where due_at is not null), \
-             (select min(due_at) from analysis_queue where due_at <= $1)";
-        let rows = E::query(&mut *self.readers.acquire().await?, sql, &[Value::Int(now.as_millis())], None).await?;
+             (select min(due_at) from analysis_queue where due_at <= $1), \
+             (select count(*) from rollup_dirty where hour <= $2)";
+        let values = [Value::Int(now.as_millis()), Value::Int(rollups::last_hour(now.as_millis()))];
+        let rows = E::query(&mut *self.readers.acquire().await?, sql, &values, None).await?;
         let mut columns = Columns::<E>::of(rows.first().ok_or(sqlx::Error::RowNotFound)?);
         let waiting = columns.int()?.unsigned_abs();
-        Ok(Backlog { waiting, oldest_due_at: columns.opt_int()?.map(time_of) })
+        let oldest_due_at = columns.opt_int()?.map(time_of);
+        Ok(Backlog { waiting, oldest_due_at, hours: columns.int()?.unsigned_abs() })
     }
 }

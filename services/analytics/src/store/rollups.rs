@@ -16,8 +16,10 @@ use crate::query::rolled::Hour;
 
 /// How often the notes are looked at.
 const EVERY: Duration = Duration::from_secs(5);
-/// For so many times as long as it works, it rests.
+/// While conversations wait to be analysed, it rests for so many times as long as it works: the same hours change over and over
+/// then, and summing them up must not take the place of that. Otherwise others get in between for a quarter of the time.
 const AT_REST: u32 = 3;
+const IN_BETWEEN: u32 = 4;
 /// So many hours are summed up in one transaction: few, since whoever changes one of them waits for it.
 const AT_ONCE: i64 = 16;
 /// What was noted is summed up only so long after the hour itself, in milliseconds: an hour that goes on changes all the time, and
@@ -42,11 +44,12 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     loop {
         let began = Instant::now();
-        let summed_up = sum_up(&database, clock.now().as_millis()).await;
-        let wait = match summed_up {
+        let now = clock.now().as_millis();
+        let wait = match sum_up(&database, now).await {
             Ok(0) => EVERY,
-            // There may be more. While history is analysed, the same hours change over and over: then this must not take the place of that.
-            Ok(_) => began.elapsed() * AT_REST,
+            // There may be more.
+            Ok(_) if is_analysing(&database, now).await.unwrap_or(true) => began.elapsed() * AT_REST,
+            Ok(_) => began.elapsed() / IN_BETWEEN,
             Err(error) => {
                 tracing::warn!("hours could not be summed up, and will be tried again: {error}");
                 EVERY
@@ -67,22 +70,32 @@ pub async fn sum_up(database: &Database, now: i64) -> Result<usize, StoreError> 
     Ok(match database {
         Database::Sqlite(sqlite) => {
             // A writer that finds nothing to do keeps others waiting.
-            if next(sqlite.readers(), now).await? { once(sqlite.writer(), now).await? } else { 0 }
+            let is_any = is_any(sqlite.readers(), NOTED, &[Value::Int(last_hour(now)), Value::Int(1)]).await?;
+            if is_any { once(sqlite.writer(), now).await? } else { 0 }
         }
         Database::Postgres(pool) => once(pool, now).await?,
     })
 }
 
+/// Returns whether conversations wait to be analysed.
+async fn is_analysing(database: &Database, now: i64) -> Result<bool, StoreError> {
+    let sql = "select 1 from analysis_queue where due_at <= $1 limit 1";
+    Ok(match database {
+        Database::Sqlite(sqlite) => is_any(sqlite.readers(), sql, &[Value::Int(now)]).await?,
+        Database::Postgres(pool) => is_any(pool, sql, &[Value::Int(now)]).await?,
+    })
+}
+
+async fn is_any<E: Engine>(readers: &Pool<E>, sql: &str, values: &[Value<'_>]) -> Outcome<bool> {
+    let mut connection = readers.acquire().await?;
+    Ok(!E::query(&mut connection, sql, values, None).await?.is_empty())
+}
+
 const NOTED: &str = "select organization_id, hour, changes from rollup_dirty where hour <= $1 order by hour limit $2";
 
 /// Returns the last hour that may be summed up.
-const fn last_hour(now: i64) -> i64 {
+pub(super) const fn last_hour(now: i64) -> i64 {
     (now - SETTLES_AFTER).div_euclid(crate::query::time::HOUR) - 1
-}
-
-async fn next<E: Engine>(readers: &Pool<E>, now: i64) -> Outcome<bool> {
-    let mut connection = readers.acquire().await?;
-    Ok(!E::query(&mut connection, NOTED, &[Value::Int(last_hour(now)), Value::Int(1)], None).await?.is_empty())
 }
 
 async fn once<E: Engine>(pool: &Pool<E>, now: i64) -> Outcome<usize> {
