@@ -74,13 +74,13 @@ impl Bare {
         let mut connection = PgConnection::connect(url).await.unwrap();
         for sql in [
             "create extension if not exists btree_gin",
-            "create table bare as select * from transcript.search_turns",
+            "create table bare as select * from colloquy_transcript.search_turns",
             "create index bare_words on bare using gin (organization_id, words)",
             "vacuum analyze bare",
         ] {
             sqlx::query(sql).execute(&mut connection).await.unwrap();
         }
-        let sql = "select number from transcript.search_organizations order by number desc limit 1";
+        let sql = "select number from colloquy_transcript.search_organizations order by number desc limit 1";
         let organization = sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap();
         Self { connection, organization }
     }

@@ -40,8 +40,7 @@ pub(crate) async fn measure(engine: Engine, conversations: u64) {
     let analysed = until_answered(&server, &count).await;
     let all = (searchable + analysed + Duration::from_secs_f64(took)).as_secs_f64();
     println!("analysed {:.1} s after that: {:.0} turns/s in all", analysed.as_secs_f64(), turns as f64 / all);
-    // Hours are summed up in the background; nobody outside can tell how far that is.
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    println!("hours summed up {:.1} s after that", summed_up(&server).await.as_secs_f64());
 
     let measures = json!([{"op": "count", "alias": "n"}, {"op": "avg", "field": "duration_seconds", "alias": "d"}]);
     let month = json!({"measures": measures, "dimensions": ["agent_id", "outcome"], "limit": 10_000,
@@ -111,6 +110,21 @@ async fn until_answered(server: &Server, question: &Value) -> Duration {
     let started = Instant::now();
     while !server.request(Method::POST, "/v1/analytics/query").json(question).send().await.unwrap().status().is_success() {}
     started.elapsed()
+}
+
+/// Waits until the hours are summed up, as the gauge says, which is looked at every ten seconds.
+async fn summed_up(server: &Server) -> Duration {
+    let started = Instant::now();
+    loop {
+        assert!(started.elapsed() < Duration::from_secs(3_600), "the hours are not summed up within an hour");
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        let metrics = server.metrics_text().await;
+        let waiting = metrics.lines().filter(|line| line.starts_with("colloquy_analysis_hours"));
+        let waiting: Vec<f64> = waiting.filter_map(|line| line.rsplit_once(' ')?.1.parse().ok()).collect();
+        if waiting.iter().all(|hours| *hours < 1.0) && !waiting.is_empty() {
+            return started.elapsed();
+        }
+    }
 }
 
 async fn query(server: &Server, name: &str, question: &Value) {
