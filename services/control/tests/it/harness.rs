@@ -291,6 +291,15 @@ impl World {
 
 /// A state is kept a moment before the log has it.
 impl World {
+    /// Waits until the log has something that begins with each of these, in whatever order.
+    pub(crate) async fn until_told(&self, name: &str, beginnings: &[&str]) {
+        eventually(&format!("the log has {beginnings:?}"), async || {
+            let told = self.told(name);
+            beginnings.iter().all(|beginning| told.iter().any(|word| word.starts_with(beginning)))
+        })
+        .await;
+    }
+
     /// Waits until this is the last that the log has of a conversation, and returns all of it.
     pub(crate) async fn until_last_told(&self, name: &str, last: &str) -> Vec<(Position, String)> {
         eventually(&format!("the log has '{last}' at last"), async || self.told(name).last().is_some_and(|told| told == last))
