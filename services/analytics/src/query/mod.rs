@@ -24,13 +24,14 @@ mod rows;
 mod run;
 pub mod schema;
 pub(crate) mod segment;
-mod slots;
+pub(crate) mod slots;
 mod spread;
 mod statement;
-mod table;
+pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 pub(crate) mod time;
+pub(crate) mod totals;
 
 use std::sync::Arc;
 

@@ -2,12 +2,11 @@
 
 use colloquy_storage::engine::{Columns, Engine, Outcome, Value};
 
-use super::measure::{NumberOf, RateOf};
-use super::schema::{NUMBERS, RATES, TOTALLED};
 use super::segment::{self, COLUMNS, Column, Kind, Segment, TextWriter, created_bytes, number_bytes};
-use super::slots::{Filled, Slot};
+use super::slots::Filled;
 use super::table::Partial;
 use super::time::HOUR;
+use super::totals::{FIGURES, Figure};
 
 /// An hour, read.
 #[derive(Debug)]
@@ -22,7 +21,6 @@ pub(crate) struct Hour {
 #[derive(Debug)]
 pub(crate) enum Cell {
     Int(i64),
-    Real(Option<f64>),
     Bytes(Vec<u8>),
 }
 
@@ -30,7 +28,6 @@ impl Cell {
     pub(crate) fn as_value(&self) -> Value<'_> {
         match self {
             Self::Int(number) => Value::Int(*number),
-            Self::Real(number) => Value::OptReal(*number),
             Self::Bytes(bytes) => Value::Bytes(bytes),
         }
     }
@@ -90,37 +87,21 @@ impl Hour {
         cells
     }
 
-    /// Returns the columns of its totals: made of the segment as a query would make them.
-    pub(crate) fn totals(&self) -> Vec<(String, Cell)> {
+    /// Returns what each figure of [`FIGURES`] comes to, in their order: made of the segment as a query would make them.
+    pub(crate) fn totals(&self) -> Vec<Partial> {
         let rows = self.created_at.len();
         let columns = COLUMNS.iter().zip(&self.columns);
         let read = columns.filter_map(|((name, kind), bytes)| Some((*name, segment::read_column(*kind, bytes, rows)?)));
         let segment =
             Segment { created_at: self.created_at.clone(), columns: read.collect::<std::collections::HashMap<_, Column>>() };
-        let sum = |slot: &Slot| {
-            let filled = Filled::of(slot, &segment);
+        let sum = |figure: &Figure| {
+            let filled = Filled::of(&figure.slot, &segment);
             let mut partial = Partial::default();
             for row in 0..rows {
                 filled.add(row, &mut partial);
             }
             partial
         };
-        let int = |count: u64| Cell::Int(i64::try_from(count).unwrap_or(i64::MAX));
-        let mut cells = vec![("n".to_owned(), int(rows as u64))];
-        for name in TOTALLED {
-            let Some(number) = NUMBERS.iter().find(|number| number.column == *name) else { continue };
-            let found = sum(&Slot::Number(NumberOf::Known(number)));
-            let some = |value| Cell::Real(Some(value).filter(|_| found.n > 0));
-            cells.push((format!("{name}_n"), int(found.n)));
-            cells.push((format!("{name}_sum"), Cell::Real(Some(found.sum))));
-            cells.push((format!("{name}_min"), some(found.min)));
-            cells.push((format!("{name}_max"), some(found.max)));
-        }
-        for rate in RATES.iter() {
-            let found = sum(&Slot::Rate(RateOf::Known(rate)));
-            cells.push((format!("{}_holds", rate.name), int(found.n)));
-            cells.push((format!("{}_could", rate.name), int(found.of)));
-        }
-        cells
+        FIGURES.iter().map(sum).collect()
     }
 }

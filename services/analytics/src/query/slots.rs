@@ -1,15 +1,14 @@
 //! What is read of the store for one set of conversations: each figure once, however many measures are made of it.
 
-use std::collections::BTreeSet;
-
 use colloquy_filter::Expression;
 use colloquy_storage::engine::{Columns, Engine, Outcome};
 
 use super::measure::{Measure, NumberOf, Op, RateOf, Subject};
-use super::schema::{COST, TOTALLED};
+use super::schema::COST;
 use super::segment::{self, Segment, columns_of};
 use super::statement::Statement;
 use super::table::Partial;
+use super::totals;
 
 /// A figure that can be put together from parts.
 #[derive(Clone, Debug)]
@@ -66,26 +65,6 @@ impl Slot {
         }
     }
 
-    /// Writes the same columns over the hours' totals `t`.
-    /// Writes the columns of the figure over the hours' totals; the least and the greatest only where somebody asks for them.
-    fn write_totals(&self, with_extremes: bool) -> Vec<String> {
-        match self {
-            Self::Count => vec!["sum(t.n)".to_owned()],
-            Self::Number(NumberOf::Known(number)) => {
-                let name = number.column;
-                let mut columns = vec![format!("sum(t.{name}_n)"), format!("sum(t.{name}_sum)")];
-                columns.extend(["min", "max"].map(|extreme| match with_extremes {
-                    true => format!("{extreme}(t.{name}_{extreme})"),
-                    false => "cast(null as double precision)".to_owned(),
-                }));
-                columns
-            }
-            Self::Rate(RateOf::Known(rate)) => vec![format!("sum(t.{}_holds)", rate.name), format!("sum(t.{}_could)", rate.name)],
-            // Totals are asked for nothing else.
-            Self::Number(NumberOf::Extracted(_)) | Self::Rate(RateOf::Extracted(_)) => vec!["0".to_owned()],
-        }
-    }
-
     fn read<E: Engine>(&self, columns: &mut Columns<'_, E>) -> Outcome<Partial> {
         let mut partial = Partial { n: columns.opt_int()?.unwrap_or(0).unsigned_abs(), ..Partial::default() };
         match self {
@@ -106,12 +85,7 @@ impl Slot {
     }
 
     fn is_totalled(&self) -> bool {
-        match self {
-            Self::Count => true,
-            Self::Number(NumberOf::Known(number)) => TOTALLED.contains(&number.column),
-            Self::Rate(rate) => matches!(rate, RateOf::Known(_)),
-            Self::Number(NumberOf::Extracted(_)) => false,
-        }
+        totals::name_of(self).is_some()
     }
 
     /// Adds the segments' columns it is made of; returns whether segments have them.
@@ -155,8 +129,6 @@ pub(crate) struct Part {
     pub(crate) measures: Vec<usize>,
     /// The figures; each measure's is found by [`Part::slot_of`].
     pub(crate) slots: Vec<Slot>,
-    /// The figures whose least or greatest value a measure needs.
-    with_extremes: BTreeSet<usize>,
     /// The numbers whose values percentiles need.
     pub(crate) spreads: Vec<NumberOf>,
     /// The numbers whose values histograms need, as the measures that ask for them.
@@ -175,7 +147,6 @@ impl Part {
                     condition: condition.clone(),
                     measures: Vec::new(),
                     slots: Vec::new(),
-                    with_extremes: BTreeSet::new(),
                     spreads: Vec::new(),
                     histograms: Vec::new(),
                     is_concurrent: false,
@@ -192,9 +163,6 @@ impl Part {
         let slot = Slot::of(measure);
         if !self.slots.iter().any(|known| known.is_same(&slot)) {
             self.slots.push(slot);
-        }
-        if !matches!(measure.op, Op::Count | Op::Sum | Op::Avg | Op::Rate) {
-            self.with_extremes.insert(self.slot_of(measure));
         }
         match (&measure.subject, measure.op) {
             (Subject::Number(of), Op::Percentile(_)) if !self.spreads.iter().any(|known| known.is_same(of)) => {
@@ -235,12 +203,6 @@ impl Part {
     /// Writes the columns of all figures.
     pub(crate) fn write(&self, statement: &mut Statement) -> Vec<String> {
         self.slots.iter().flat_map(|slot| slot.write(statement)).collect()
-    }
-
-    /// Writes the same over the hours' totals.
-    pub(crate) fn write_totals(&self) -> Vec<String> {
-        let with_extremes = |slot: usize| self.with_extremes.contains(&slot);
-        self.slots.iter().enumerate().flat_map(|(number, slot)| slot.write_totals(with_extremes(number))).collect()
     }
 
     /// Reads what was written and adds it to what is known.

@@ -4,6 +4,7 @@
 //! the rows, again in one transaction that takes the note away; until then queries read the rows of such an hour themselves. So what
 //! is summed up is never older than what a query takes it for, and a crash leaves nothing half done.
 
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use colloquy_storage::engine::{Columns, Engine, Outcome, Rows, Value};
@@ -13,6 +14,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::query::rolled::Hour;
+use crate::query::slots::Slot;
+use crate::query::table::Partial;
+use crate::query::totals::{COUNT, Day, FIGURES, Figure, HOURS};
 
 /// How often the notes are looked at.
 const EVERY: Duration = Duration::from_secs(5);
@@ -107,8 +111,18 @@ async fn once<E: Engine>(pool: &Pool<E>, now: i64) -> Outcome<usize> {
         let mut columns = Columns::<E>::of(row);
         noted.push(Noted { organization: columns.text()?, hour: columns.int()?, changes: columns.int()? });
     }
+    let mut days: BTreeMap<(&str, i64), Vec<Summed>> = BTreeMap::new();
     for noted in &noted {
-        one::<E>(&mut transaction, noted).await?;
+        let hour = Hour::read::<E>(&mut transaction, &noted.organization, noted.hour).await?;
+        write_segment::<E>(&mut transaction, noted, hour.as_ref()).await?;
+        let summed = Summed {
+            place: usize::try_from(noted.hour.rem_euclid(HOURS)).unwrap_or_default(),
+            totals: hour.map_or_else(|| vec![Partial::default(); FIGURES.len()], |hour| hour.totals()),
+        };
+        days.entry((&noted.organization, noted.hour.div_euclid(HOURS))).or_default().push(summed);
+    }
+    for ((organization, day), hours) in &days {
+        write_day::<E>(&mut transaction, organization, *day, hours).await?;
     }
     if !noted.is_empty() {
         let rows = Rows::new(noted.len())
@@ -122,21 +136,69 @@ async fn once<E: Engine>(pool: &Pool<E>, now: i64) -> Outcome<usize> {
     Ok(noted.len())
 }
 
-/// Sums up one hour anew.
-async fn one<E: Engine>(connection: &mut E::Connection, noted: &Noted) -> Outcome<()> {
+/// Keeps an hour in columns in place of what was kept of it.
+async fn write_segment<E: Engine>(connection: &mut E::Connection, noted: &Noted, hour: Option<&Hour>) -> Outcome<()> {
     let key = [Value::Text(&noted.organization), Value::Int(noted.hour)];
-    for table in ["rollup_totals", "rollup_segments"] {
-        let sql = format!("delete from {table} where organization_id = $1 and hour = $2");
-        E::execute(connection, &sql, &key, None).await?;
+    E::execute(connection, "delete from rollup_segments where organization_id = $1 and hour = $2", &key, None).await?;
+    let Some(hour) = hour else { return Ok(()) };
+    let columns = hour.segment();
+    let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
+    let places: Vec<String> = (3..columns.len() + 3).map(|place| format!("${place}")).collect();
+    let sql = format!(
+        "insert into rollup_segments (organization_id, hour, {}) values ($1, $2, {})",
+        names.join(", "),
+        places.join(", ")
+    );
+    let values: Vec<Value<'_>> = key.iter().copied().chain(columns.iter().map(|(_, cell)| cell.as_value())).collect();
+    E::execute(connection, &sql, &values, None).await?;
+    Ok(())
+}
+
+/// What an hour of a day comes to.
+struct Summed {
+    place: usize,
+    /// Of each of [`FIGURES`].
+    totals: Vec<Partial>,
+}
+
+/// Puts hours of a day in the place of what was known of them. Days come in one order everywhere, so that no two transactions wait for
+/// each other.
+async fn write_day<E: Engine>(connection: &mut E::Connection, organization: &str, day: i64, hours: &[Summed]) -> Outcome<()> {
+    let key = [Value::Text(organization), Value::Int(day)];
+    // Whoever else sums up an hour of a day of which nothing is known yet waits here, and where something is, for the rows.
+    let empty = Day::empty(&Slot::Count);
+    let sql = "insert into rollup_totals (organization_id, figure, day, hours) values ($1, $3, $2, $4) \
+               on conflict (organization_id, figure, day) do nothing";
+    let values = [key[0], key[1], Value::Text(COUNT), Value::Bytes(empty.bytes())];
+    E::execute(connection, sql, &values, None).await?;
+    let names = || FIGURES.iter().map(|figure| figure.name.as_str());
+    let quoted: Vec<String> = names().map(|name| format!("'{name}'")).collect();
+    let one_of = format!("organization_id = $1 and day = $2 and figure in ({})", quoted.join(", "));
+    let sql = format!("select figure, hours from rollup_totals where {one_of} order by figure {}", E::FOR_UPDATE);
+    let mut known: HashMap<String, Vec<u8>> = HashMap::new();
+    for row in &E::query(connection, &sql, &key, None).await? {
+        let mut columns = Columns::<E>::of(row);
+        known.insert(columns.text()?, columns.bytes()?);
     }
-    let Some(hour) = Hour::read::<E>(connection, &noted.organization, noted.hour).await? else { return Ok(()) };
-    for (table, columns) in [("rollup_totals", hour.totals()), ("rollup_segments", hour.segment())] {
-        let names: Vec<&str> = columns.iter().map(|(name, _)| name.as_str()).collect();
-        let places: Vec<String> = (3..columns.len() + 3).map(|place| format!("${place}")).collect();
-        let sql =
-            format!("insert into {table} (organization_id, hour, {}) values ($1, $2, {})", names.join(", "), places.join(", "));
-        let values: Vec<Value<'_>> = key.iter().copied().chain(columns.iter().map(|(_, cell)| cell.as_value())).collect();
-        E::execute(connection, &sql, &values, None).await?;
+    let days: Vec<Day> = (FIGURES.iter().enumerate())
+        .map(|(number, Figure { name, slot })| {
+            let known = known.remove(name).and_then(|bytes| Day::read(slot, bytes));
+            let mut day = known.unwrap_or_else(|| Day::empty(slot));
+            for Summed { place, totals } in hours {
+                day.set(slot, *place, &totals[number]);
+            }
+            day
+        })
+        .collect();
+    // The first says in which hours there were any.
+    if days.first().is_none_or(Day::is_empty) {
+        E::execute(connection, &format!("delete from rollup_totals where {one_of}"), &key, None).await?;
+        return Ok(());
     }
+    let sql = "with {k} insert into rollup_totals (organization_id, figure, day, hours) \
+               select cast($1 as text), k.figure, cast($2 as bigint), k.hours from k where true \
+               on conflict (organization_id, figure, day) do update set hours = excluded.hours";
+    let rows = Rows::new(days.len()).text("figure", names()).opt_bytes("hours", days.iter().map(|day| Some(day.bytes())));
+    E::execute(connection, sql, &key, Some(&rows)).await?;
     Ok(())
 }

@@ -26,7 +26,7 @@ use crate::query::slots::{Part, value_of};
 use crate::query::spread::Spreads;
 use crate::query::statement::{Dialect, Statement};
 use crate::query::table::{Key, Names, Partials};
-use crate::query::time::{Buckets, HOUR};
+use crate::query::time::{Buckets, HOUR, SINCE_YEAR_ONE};
 
 /// A question is refused that comes to more combinations of bucket and dimensions.
 const MOST_GROUPS: usize = 200_000;
@@ -160,7 +160,7 @@ impl<E: Dialect> Run<'_, E> {
         }
         let (plan, columns) = self.plan(part, from, to).await?;
         if !plan.totals.is_empty() {
-            self.read_totals(part, &plan.totals, from, to, &mut found).await?;
+            self.read_totals(part, &plan.totals, (from, to), &mut found).await?;
         }
         for (first, end) in &plan.segments {
             let mut at = *first;
@@ -298,6 +298,13 @@ impl Bins {
 
 const fn is_of_clock(source: &Source) -> bool {
     matches!(source, Source::HourOfDay | Source::DayOfWeek)
+}
+
+/// Returns the local hour of the day, or day of the week.
+fn local(source: &Source, at: i64, offsets: &[(i64, i64)]) -> i64 {
+    let piece = offsets.partition_point(|(from, _)| *from <= at).saturating_sub(1);
+    let local = at + offsets.get(piece).map_or(0, |(_, offset)| *offset) + SINCE_YEAR_ONE;
+    if *source == Source::HourOfDay { local / HOUR % 24 } else { local / (24 * HOUR) % 7 + 1 }
 }
 
 fn ordinals(count: usize) -> String {

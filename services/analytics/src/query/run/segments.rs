@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use colloquy_storage::StoreError;
 use colloquy_storage::engine::{Columns, Value as Given};
 
-use super::{Bins, Found, Run, check_groups};
+use super::{Bins, Found, Run, check_groups, local};
 use crate::query::error::Error;
 use crate::query::measure::NumberOf;
 use crate::query::schema::Source;
@@ -13,7 +13,6 @@ use crate::query::segment::{Column, Segment};
 use crate::query::slots::{Filled, Part};
 use crate::query::statement::Dialect;
 use crate::query::table::Key;
-use crate::query::time::{HOUR, SINCE_YEAR_ONE};
 
 impl<E: Dialect> Run<'_, E> {
     pub(super) async fn read_segments(
@@ -171,10 +170,4 @@ fn numbers<'a>(segment: &'a Segment, number: &NumberOf) -> &'a [f64] {
         NumberOf::Known(number) => segment.numbers(number.column),
         NumberOf::Extracted(_) => &[],
     }
-}
-
-fn local(source: &Source, at: i64, offsets: &[(i64, i64)]) -> i64 {
-    let piece = offsets.partition_point(|(from, _)| *from <= at).saturating_sub(1);
-    let local = at + offsets.get(piece).map_or(0, |(_, offset)| *offset) + SINCE_YEAR_ONE;
-    if *source == Source::HourOfDay { local / HOUR % 24 } else { local / (24 * HOUR) % 7 + 1 }
 }

@@ -6,6 +6,7 @@ use sqlx::Pool;
 
 use super::data::{Made, made_up};
 use super::{Fixture, NOW, measure, number, question, time};
+use crate::query::totals::FIGURES;
 use crate::store::rollups::sum_up;
 
 async fn count_rows<E: Engine>(pool: &Pool<E>, table: &str) -> i64 {
@@ -39,7 +40,8 @@ pub(super) async fn a_change_after_the_summing_up_is_seen_at_once(fixture: &Fixt
     let call = Made::at(1, "2026-03-27T10:00:00Z");
     fixture.write(&[call.clone(), Made::at(2, "2026-03-28T10:00:00Z")]).await;
     fixture.sum_up().await;
-    assert_eq!(fixture.rows_of("rollup_totals").await, 2);
+    assert_eq!(fixture.rows_of("rollup_segments").await, 2);
+    assert_eq!(fixture.rows_of("rollup_totals").await, 2 * FIGURES.len() as i64);
     assert_eq!(fixture.rows_of("rollup_dirty").await, 0);
     assert_eq!(fixture.both().await, [(Some(2.0), Some(120.0)); 2]);
     fixture.write(&[Made { duration: Some(90_000), ..call.clone() }]).await;
@@ -53,7 +55,8 @@ pub(super) async fn a_change_after_the_summing_up_is_seen_at_once(fixture: &Fixt
     assert_eq!(fixture.both().await, [(Some(2.0), Some(120.0)); 2]);
     fixture.sum_up().await;
     assert_eq!(fixture.both().await, [(Some(2.0), Some(120.0)); 2]);
-    assert_eq!(fixture.rows_of("rollup_totals").await, 2);
+    assert_eq!(fixture.rows_of("rollup_segments").await, 2);
+    assert_eq!(fixture.rows_of("rollup_totals").await, 2 * FIGURES.len() as i64);
 }
 
 pub(super) async fn what_is_removed_leaves_the_totals(fixture: &Fixture) {
