@@ -66,9 +66,13 @@ pub fn register_analysis_backlog(backlog: impl Fn() -> Option<AnalysisBacklog> +
         gauge("colloquy_analysis_queue", "Conversations that wait to be analysed.", |gauge| {
             SOURCES.ask().into_iter().flatten().for_each(|backlog| gauge.observe(backlog.waiting, &[]));
         });
-        gauge("colloquy_analysis_hours", "Hours that are over and changed since they were summed up; questions read their rows.", |gauge| {
-            SOURCES.ask().into_iter().flatten().for_each(|backlog| gauge.observe(backlog.hours, &[]));
-        });
+        gauge(
+            "colloquy_analysis_hours",
+            "Hours that are over and changed since they were summed up; questions read their rows.",
+            |gauge| {
+                SOURCES.ask().into_iter().flatten().for_each(|backlog| gauge.observe(backlog.hours, &[]));
+            },
+        );
         let meter = meter();
         let seconds = meter.f64_observable_gauge("colloquy_analysis_oldest_due").with_unit("s");
         seconds

@@ -91,7 +91,7 @@ async fn a_command_to_a_conversation_that_ended_meanwhile_is_rejected(mut world:
     world.clock.advance_millis(60_000);
     world.until_states(&name, &["take_over applied", "mute rejected: conversation_ended"]).await;
     // The end of the conversation ends the lease as well, whichever is noticed first.
-    world.until_told(&name, &["rejected mute: conversation_ended", "released"]).await;
+    world.until_told_in_any_order(&name, &["rejected mute: conversation_ended", "released"]).await;
 }
 
 async fn what_became_of_a_command_is_told_once_the_log_is_back(mut world: World) {

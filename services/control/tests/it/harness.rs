@@ -292,7 +292,7 @@ impl World {
 /// A state is kept a moment before the log has it.
 impl World {
     /// Waits until the log has something that begins with each of these, in whatever order.
-    pub(crate) async fn until_told(&self, name: &str, beginnings: &[&str]) {
+    pub(crate) async fn until_told_in_any_order(&self, name: &str, beginnings: &[&str]) {
         eventually(&format!("the log has {beginnings:?}"), async || {
             let told = self.told(name);
             beginnings.iter().all(|beginning| told.iter().any(|word| word.starts_with(beginning)))
