@@ -96,7 +96,7 @@ impl Bare {
         for _ in 0..rounds {
             let started = Instant::now();
             let query = sqlx::query(AssertSqlSafe(sql.as_str())).bind(words.join(" & "));
-            assert!(!query.fetch_all(&mut self.connection).await.unwrap().is_empty());
+            query.fetch_all(&mut self.connection).await.unwrap();
             latencies.add(started.elapsed());
         }
         latencies
