@@ -40,7 +40,7 @@ pub(crate) struct Crosstalk {
 impl Crosstalk {
     pub(crate) fn of(spoken: &Spoken<'_>) -> Self {
         let mut by_user = BySide::of(&spoken.user, &spoken.agent);
-        by_user.learn_of_cuts(spoken.in_transcript.iter().filter(|speech| is_cut(speech)));
+        by_user.learn_of_cuts(spoken.by_start.iter().filter(|speech| is_cut(speech)));
         Self { by_user, by_agent: BySide::of(&spoken.agent, &spoken.user) }
     }
 }
@@ -92,7 +92,8 @@ impl BySide {
         found
     }
 
-    /// Adds what turns show that were cut, whether or not it is known when they were spoken.
+    /// Adds what turns show that were cut, whether or not it is known when they were spoken. They come by their starts, and those
+    /// of one instant by their ends: what interrupted one may have interrupted the next as well, so their order matters.
     fn learn_of_cuts<'a>(&mut self, cut: impl Iterator<Item = &'a Speech<'a>>) {
         for speech in cut {
             let within = speech.span().map_or(0..0, |span| {

@@ -293,17 +293,21 @@ impl<'a> Spoken<'a> {
 }
 
 /// Puts turns in the order of their starts. Those of one instant are ordered by what they are, not by how they came; one without
-/// a start stays behind the turn it followed.
+/// a start stays behind the turn it followed, and an end of it that is before where that one starts cannot be true.
 fn by_start<'a>(in_transcript: &[Speech<'a>]) -> Vec<Speech<'a>> {
     let mut behind = (i64::MIN, i64::MIN, Side::User, Role::Agent, None);
     let mut keyed: Vec<_> = in_transcript
         .iter()
         .map(|speech| {
-            if let Some(start) = speech.times.start {
-                let turn = speech.turn;
-                behind = (start, speech.times.end.unwrap_or(i64::MAX), speech.side, turn.role, turn.heard());
+            let mut speech = *speech;
+            match speech.times.start {
+                Some(start) => {
+                    let turn = speech.turn;
+                    behind = (start, speech.times.end.unwrap_or(i64::MAX), speech.side, turn.role, turn.heard());
+                }
+                None => speech.times.end = speech.times.end.filter(|end| *end >= behind.0),
             }
-            (behind, *speech)
+            (behind, speech)
         })
         .collect();
     keyed.sort_by_key(|(key, _)| *key);

@@ -294,6 +294,18 @@ fn what_was_said_last_into_a_turn_that_was_cut_interrupted_it() {
 }
 
 #[test]
+fn one_that_interrupts_two_is_counted_once_whichever_of_the_two_is_told_first() {
+    // The user's first words cut both short; those at 7,000 are of after the shorter one had ended.
+    let short = cut("agent 4000-7000 one two", "one");
+    let long = cut("human_agent 4000-8000 three four", "three");
+    let user = [turn("user 6000-9000 mhm"), turn("user 7000-9000 mhm")];
+    for agents in [[short.clone(), long.clone()], [long, short]] {
+        let found = of(&[agents.to_vec(), user.to_vec()].concat());
+        assert_eq!((seen(&found.interruptions_by_user), seen(&found.overlaps_by_user)), ((1, 2_000), (1, 1_000)));
+    }
+}
+
+#[test]
 fn a_latency_is_from_the_end_of_the_users_turns_to_the_beginning_of_the_answer() {
     let table: [(Lines, &[f64]); 11] = [
         (&["user 0-1000 a", "agent 1800-3000 b", "user 3000-4000 c", "agent 4200-5000 d"], &[200.0, 800.0]),
@@ -367,6 +379,12 @@ fn tools_and_the_platform_put_people_on_hold_too() {
 }
 
 #[test]
+fn two_holds_do_not_count_the_same_time_when_an_end_contradicts_the_order_of_turns() {
+    let found = figures(&["agent 0-0 please hold", "agent 7000- a", "agent 4000- b", "human_agent -0 please hold"]);
+    assert_eq!((found.hold.counted, found.hold.absent), (Hold { total_ms: 4_000, count: 1 }, None));
+}
+
+#[test]
 fn a_hold_nobody_knows_the_length_of_is_absent_and_none_that_was_not_announced() {
     assert_eq!(figures(&["agent - Please hold.", "agent - Thanks."]).hold.absent, Some(Absent::NoTimesOfHold));
     assert_eq!(
@@ -410,6 +428,12 @@ fn any_timed_turn() -> impl Strategy<Value = Turn> {
     })
 }
 
+/// The same, of somebody who speaks.
+fn any_speech() -> impl Strategy<Value = Turn> {
+    let speaks: Vec<Role> = Role::ALL.iter().copied().filter(|role| role.is_spoken()).collect();
+    (any_timed_turn(), prop::sample::select(speaks)).prop_map(|(turn, role)| Turn { role, ..turn })
+}
+
 /// What does not depend on where turns stand in the transcript, without the places.
 fn measured(figures: &Figures) -> impl PartialEq + std::fmt::Debug + use<> {
     let silence = crate::Silence { longest_after: None, ..figures.silence.counted };
@@ -427,7 +451,7 @@ fn measured(figures: &Figures) -> impl PartialEq + std::fmt::Debug + use<> {
 proptest! {
     #[test]
     fn what_is_measured_depends_on_the_times_and_not_on_the_order_of_turns(
-        (turns, shuffled) in prop::collection::vec(any_timed_turn().prop_filter("speech", |turn| turn.role.is_spoken()), 0..14)
+        (turns, shuffled) in prop::collection::vec(any_speech(), 0..14)
             .prop_flat_map(|turns| (Just(turns.clone()), Just(turns).prop_shuffle()))
     ) {
         prop_assert_eq!(measured(&of(&turns)), measured(&of(&shuffled)));
