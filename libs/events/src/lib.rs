@@ -11,6 +11,7 @@ pub mod convert;
 pub mod end_reason;
 mod event;
 pub mod order;
+pub mod own;
 pub mod standing;
 mod turn;
 pub mod turn_set;

@@ -275,6 +275,13 @@ words! {
     }
 }
 
+impl Authority {
+    /// Returns whether it is that of our own analysers, with whatever weight.
+    pub const fn is_own(self) -> bool {
+        matches!(self, Self::Own | Self::OwnLeading)
+    }
+}
+
 impl Role {
     /// Returns whether turns of this role are speech between people and agents, rather than machinery.
     pub const fn is_spoken(self) -> bool {

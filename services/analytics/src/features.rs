@@ -178,7 +178,7 @@ impl Features {
             resolution_status: resolution.unwrap_or(ResolutionStatus::Unknown).to_string(),
             sentiment: leading.sentiment.or(mood.map(|mood| mood.label)).map(|mood| mood.to_string()),
             intent: word(&leading.intent).or_else(|| word(&analysis.intent.value)),
-            language: word(&analysis.language.value).or_else(|| word(&record.language)),
+            language: word(&record.language).or_else(|| word(&analysis.language.value)),
             created_at: *created_at,
             started_at: *started_at,
             ended_at: *ended_at,

@@ -53,7 +53,7 @@ pub struct Record {
     pub ended_at: Option<Timestamp>,
     /// How long it lasted.
     pub duration_ms: Option<i64>,
-    /// The language, as the provider says it.
+    /// The language, as the provider says it; not what we detected and told the record.
     pub language: Option<String>,
     /// One word for what came of it.
     pub outcome: Option<String>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use colloquy_events::convert::BadField;
-use colloquy_events::{Analysis as Judged, Authority, CallSuccessful, JsonMap, ResolutionStatus};
+use colloquy_events::{Analysis as Judged, Authority, CallSuccessful, Facts, JsonMap, ResolutionStatus};
 use colloquy_proto::conversation::v1 as pb;
 
 use crate::input::Judgement;
@@ -58,11 +58,13 @@ pub fn leading(judgements: &BTreeMap<String, Judgement>, own: &Judgement, own_le
         .fold(Judgement::default(), |leading, lighter| behind(leading, said(lighter)))
 }
 
-/// Returns our own judgement as the event that tells it to the record. What says nothing is left out.
-pub fn to_event(own: &Judgement, own_leads: bool) -> Judged {
+/// Returns our own judgement, and the language that was detected, as the event that tells them to the record. What says nothing is left
+/// out.
+pub fn to_event(own: &Judgement, language: Option<&str>, own_leads: bool) -> Judged {
     let authority = if own_leads { Authority::OwnLeading } else { Authority::Own };
     let own = said(own);
     Judged {
+        facts: Facts { language: language.map(str::to_owned), ..Facts::default() },
         call_successful: own.call_successful,
         summary: own.summary,
         sentiment: own.sentiment,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use colloquy_events::{Authority, Data, Record};
+use colloquy_events::{Data, Record};
 use colloquy_log_client::UnknownEvents;
 use colloquy_storage::StoreError;
 use colloquy_types::{Clock, ConversationId, OrganizationId, Position, Timestamp};
@@ -100,7 +100,7 @@ enum News {
 const fn news(data: &Data) -> News {
     match data {
         // What we say ourselves follows from the figures.
-        Data::Analyzed(analysis) if matches!(analysis.authority, Authority::Own | Authority::OwnLeading) => News::Nothing,
+        Data::Analyzed(analysis) if analysis.authority.is_own() => News::Nothing,
         // What passes, what steers, and what others think of the conversation.
         Data::SpeechUpdated(_)
         | Data::ControlOffered(_)
@@ -169,7 +169,7 @@ fn presentable(reason: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use colloquy_events::{Analysis, EndStatus, Ended, Facts, Speech};
+    use colloquy_events::{Analysis, Authority, EndStatus, Ended, Facts, Speech};
     use colloquy_events::{Role, SpeechState};
 
     use super::*;

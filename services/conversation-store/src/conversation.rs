@@ -52,6 +52,8 @@ pub(crate) struct Conversation {
     pub(crate) turn_count: u32,
     /// The language spoken.
     pub(crate) language: Option<String>,
+    /// Whether our analysers found it out, since nobody told.
+    pub(crate) language_is_detected: bool,
     /// The language it was translated to.
     pub(crate) translation_language: Option<String>,
     /// How it went.

@@ -5,7 +5,7 @@
 //! so that the two never disagree.
 
 use colloquy_events::standing::Standing;
-use colloquy_events::{Event, Facts, Status, Turn, order, turn_set};
+use colloquy_events::{Event, Facts, Status, Turn, order, own, turn_set};
 use colloquy_types::Timestamp;
 
 /// What was said, and what of the conversation one has to know to show it.
@@ -44,8 +44,9 @@ pub fn fold(events: &[Event]) -> Transcript {
         duration_ms: standing.duration_ms,
         turns: turn_set::resolve(events),
     };
-    for facts in ordered.iter().filter_map(|event| event.data.facts()) {
-        transcript.learn(facts);
+    let own = own::told_last(&ordered).into_iter();
+    for event in own.chain(ordered.iter().copied().filter(|event| !own::is_own(event))) {
+        event.data.facts().into_iter().for_each(|facts| transcript.learn(facts));
     }
     place_by_the_clock(&mut transcript.turns, standing.started_at);
     transcript
@@ -80,7 +81,7 @@ impl Transcript {
 
 #[cfg(test)]
 mod tests {
-    use colloquy_events::{Data, EndStatus, Ended, LiveStatus, Role, Update};
+    use colloquy_events::{Analysis, Authority, Data, EndStatus, Ended, LiveStatus, Role, Update};
     use colloquy_types::{ConversationId, EventId, Provider, TurnId};
     use uuid::Uuid;
 
@@ -101,6 +102,16 @@ mod tests {
 
     fn status(events: &[Event]) -> &'static str {
         fold(events).status.as_str()
+    }
+
+    #[test]
+    fn the_language_is_the_one_that_was_told_and_the_one_that_was_detected_where_none_was() {
+        let in_language = |language: &str| Facts { language: Some(language.to_owned()), ..Facts::default() };
+        let ours = Analysis { facts: in_language("de"), ..Analysis::by(Authority::Own) };
+        let ours = event(9, Data::Analyzed(ours));
+        let told = event(1, Data::Started(in_language("nl")));
+        assert_eq!(fold(std::slice::from_ref(&ours)).language.as_deref(), Some("de"));
+        assert_eq!(fold(&[ours, told]).language.as_deref(), Some("nl"));
     }
 
     fn ended(at: i64, status: EndStatus, inferred: bool) -> Event {

@@ -52,7 +52,7 @@ fn read_record(record: &pb::Conversation) -> Read<Record> {
         started_at: time("started_at", record.started_at)?,
         ended_at: time("ended_at", record.ended_at)?,
         duration_ms: record.duration_ms,
-        language: record.language.clone(),
+        language: record.language.clone().filter(|_| !record.language_is_detected),
         outcome: record.outcome.as_ref().and_then(|outcome| outcome.result.clone()),
         tags: record.tags.clone(),
         latency_ms: object("technical.latency_ms_json", &technical.latency_ms_json)?,

@@ -176,6 +176,14 @@ fn what_leads_is_in_the_row_and_what_was_found_where_nothing_leads() {
 }
 
 #[test]
+fn the_language_is_the_one_that_was_told_as_in_lists_and_ours_where_none_was() {
+    let detected = Analysis { language: figure("de".to_owned(), &[]), ..nothing() };
+    let told = Input { record: Record { language: Some("nl".to_owned()), ..unknown().record }, turns: Vec::new() };
+    assert_eq!(features(&told, &detected).language.as_deref(), Some("nl"));
+    assert_eq!(features(&unknown(), &detected).language.as_deref(), Some("de"));
+}
+
+#[test]
 fn figures_stand_under_their_names() {
     let latency = Distribution { n: 3, min: 1.0, max: 9.0, mean: 4.0, p50: 2.0, p90: 9.0, p95: 8.0, p99: 9.0 };
     let talk = Talk {

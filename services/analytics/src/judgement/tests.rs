@@ -86,11 +86,15 @@ fn our_own_judgement_is_told_with_the_weight_the_organization_gives_it() {
         ..Default::default()
     };
     for (own_leads, authority) in [(false, Authority::Own), (true, Authority::OwnLeading)] {
-        let expected =
-            Judged { intent: Some("book".to_owned()), custom_analysis: Some(custom(&[("a", 1)])), ..Judged::by(authority) };
-        assert_eq!(to_event(&own, own_leads), expected);
+        let expected = Judged {
+            facts: Facts { language: Some("de".to_owned()), ..Facts::default() },
+            intent: Some("book".to_owned()),
+            custom_analysis: Some(custom(&[("a", 1)])),
+            ..Judged::by(authority)
+        };
+        assert_eq!(to_event(&own, Some("de"), own_leads), expected);
     }
-    assert_eq!(to_event(&Judgement::default(), false), Judged::by(Authority::Own));
+    assert_eq!(to_event(&Judgement::default(), None, false), Judged::by(Authority::Own));
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub(super) fn news(
     if !analysis.settled {
         return None;
     }
-    let judged = judgement::to_event(&analysis.own, own_leads);
+    let judged = judgement::to_event(&analysis.own, analysis.language.value.as_deref(), own_leads);
     if before.told.is_none() && judged == Judged::by(judged.authority) {
         return None;
     }

@@ -1,7 +1,7 @@
 //! A conversation's history.
 
 use colloquy_events::convert::timestamp_to_pb;
-use colloquy_events::{Authority, Data, order};
+use colloquy_events::{Data, order};
 use colloquy_proto::conversation::v1 as pb;
 use serde_json::Value;
 
@@ -19,7 +19,7 @@ pub(crate) fn history_to_pb(mut events: Vec<Received>, with_summaries: bool, for
 }
 
 fn is_our_own_judgement(data: &Data) -> bool {
-    matches!(data, Data::Analyzed(analysis) if matches!(analysis.authority, Authority::Own | Authority::OwnLeading))
+    matches!(data, Data::Analyzed(analysis) if analysis.authority.is_own())
 }
 
 fn entry(received: Received, with_summaries: bool) -> pb::ConversationEvent {
@@ -49,7 +49,7 @@ fn entry(received: Received, with_summaries: bool) -> pb::ConversationEvent {
 
 #[cfg(test)]
 mod tests {
-    use colloquy_events::{Analysis, Event};
+    use colloquy_events::{Analysis, Authority, Event};
     use colloquy_types::{ConversationId, EventId, Provider, Timestamp};
     use uuid::Uuid;
 

@@ -90,6 +90,7 @@ fn to_pb(conversation: &Conversation) -> pb::Conversation {
         sessions: conversation.sessions.iter().map(session).collect(),
         feedback: conversation.feedback.iter().map(feedback).collect(),
         judgements: conversation.judgements.iter().map(judgement).collect(),
+        language_is_detected: conversation.language_is_detected,
     }
 }
 

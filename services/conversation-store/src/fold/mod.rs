@@ -18,9 +18,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use colloquy_events::standing::Standing;
 use colloquy_events::{
-    Authority, Change, Data, Event, Feedback as FeedbackEvent, JsonMap, Patch, TransferState, order, turn_set,
+    Authority, Change, Data, Event, Feedback as FeedbackEvent, JsonMap, Patch, TransferState, order, own, turn_set,
 };
-use colloquy_types::{EventId, Timestamp};
+use colloquy_types::Timestamp;
 use serde_json::Value;
 
 use self::analysis::Judgement;
@@ -43,15 +43,16 @@ pub(crate) fn fold(events: &[Event]) -> Option<Conversation> {
     let mut errors = Vec::new();
     let mut feedback = Vec::new();
     let mut transferred = false;
-    let own = told_last(&ordered);
+    let own = own::told_last(&ordered);
+    let detected_language = own.and_then(|own| own.data.facts()).and_then(|facts| facts.language.clone());
     for event in &ordered {
         // What an inferred end says counts only where nothing real does, and it never says more than that it ended.
-        if let Some(facts) = event.data.facts() {
+        if let Some(facts) = event.data.facts().filter(|_| !own::is_own(event)) {
             known.learn(facts);
         }
         match &event.data {
             Data::Ended(ended) => ending.learn(ended),
-            Data::Analyzed(analysis) if !is_own(analysis.authority) || own == Some(event.event_id) => {
+            Data::Analyzed(analysis) if !own::is_own(event) || own.is_some_and(|own| own.event_id == event.event_id) => {
                 judgement.learn(analysis);
                 judgements.entry(analysis.authority).or_default().learn(analysis);
             }
@@ -94,7 +95,8 @@ pub(crate) fn fold(events: &[Event]) -> Option<Conversation> {
         ended_at,
         duration_ms,
         turn_count: turn_set::count_runs(&turn_set::resolve(events)),
-        language: known.language,
+        language_is_detected: known.language.is_none() && detected_language.is_some(),
+        language: known.language.or(detected_language),
         translation_language: known.translation_language,
         analytics: judgement.conclude(&feedback, transferred || ending.transferred_to.is_some()),
         // What people said and where it was handed is known beside what an authority judges.
@@ -118,17 +120,6 @@ pub(crate) fn fold(events: &[Event]) -> Option<Conversation> {
         sessions,
         feedback,
     })
-}
-
-/// Returns which of our own judgements counts: the one told last, with whatever weight. Each says all that our analysers find, so
-/// that what a later one does not say is not so any more.
-fn told_last(ordered: &[&Event]) -> Option<EventId> {
-    let own = ordered.iter().filter(|event| matches!(&event.data, Data::Analyzed(analysis) if is_own(analysis.authority)));
-    own.max_by_key(|event| (event.occurred_at, order::rank(event))).map(|event| event.event_id)
-}
-
-const fn is_own(authority: Authority) -> bool {
-    matches!(authority, Authority::Own | Authority::OwnLeading)
 }
 
 /// Puts `value` over `known` when there is one.

@@ -154,6 +154,27 @@ fn of_our_own_judgements_only_the_last_told_counts_whatever_its_weight() {
 }
 
 #[test]
+fn the_language_is_the_one_that_was_told_and_the_one_that_was_detected_where_none_was() {
+    let in_language = |language: &str| Facts { language: Some(language.to_owned()), ..Facts::default() };
+    let detected = |number, at, language| {
+        event(number, at, Data::Analyzed(Analysis { facts: in_language(language), ..Analysis::by(Authority::Own) }))
+    };
+    let told = event(1, 10, Data::Updated(Update { facts: in_language("nl"), ..Update::default() }));
+    let nothing_told = event(1, 10, Data::Updated(Update::default()));
+    let (earlier, later) = (detected(2, 20, "en"), detected(3, 30, "de"));
+    let found = |events: &[&Event]| {
+        let found = folded(&events.iter().copied().cloned().collect::<Vec<_>>());
+        (found.language, found.language_is_detected)
+    };
+    assert_eq!(found(&[&nothing_told]), (None, false));
+    assert_eq!(found(&[&later, &earlier, &nothing_told]), (Some("de".to_owned()), true));
+    assert_eq!(found(&[&later, &earlier, &told]), (Some("nl".to_owned()), false));
+    // What is not found any more is not so any more.
+    let unsure = event(4, 40, Data::Analyzed(Analysis::by(Authority::OwnLeading)));
+    assert_eq!(found(&[&later, &nothing_told, &unsure]), (None, false));
+}
+
+#[test]
 fn what_each_authority_judged_is_kept_beside_what_leads() {
     let analyzed = |number, at, analysis| event(number, at, Data::Analyzed(analysis));
     let provider = |score| Analysis {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use colloquy_events::{Authority, Data, Event};
+use colloquy_events::{Data, Event};
 use colloquy_proto::log::v1 as pb;
 use colloquy_types::{ConversationId, OrganizationId, Position};
 use tokio::sync::watch;
@@ -284,7 +284,7 @@ fn changes_figures(data: &Data) -> bool {
 fn is_analysed(data: &Data) -> bool {
     match data {
         Data::SpeechUpdated(_) => false,
-        Data::Analyzed(analysis) => !matches!(analysis.authority, Authority::Own | Authority::OwnLeading),
+        Data::Analyzed(analysis) => !analysis.authority.is_own(),
         data => changes_figures(data),
     }
 }

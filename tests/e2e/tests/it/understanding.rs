@@ -191,8 +191,6 @@ async fn questions_are_answered_by_agent_and_hour_with_a_way_to_the_conversation
 
 #[tokio::test]
 async fn every_point_leads_to_the_conversations_it_counts() {
-    // What language was spoken the list knows from providers only.
-    const OTHER_FIGURES: [&str; 1] = ["language"];
     for engine in Engine::all().await {
         let server = Server::start(engine).await;
         let (mut sources, mut position) = (BTreeMap::new(), 0);
@@ -214,7 +212,7 @@ async fn every_point_leads_to_the_conversations_it_counts() {
             .unwrap()
             .iter()
             .map(|dimension| dimension["name"].as_str().unwrap().to_owned())
-            .filter(|name| name != "custom.NAME" && !OTHER_FIGURES.contains(&name.as_str()))
+            .filter(|name| name != "custom.NAME")
             .collect();
         assert!(names.len() > 20, "{names:?}");
         for conversation in list["conversations"].as_array().unwrap() {
