@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use prost_types::FileDescriptorSet;
 use prost_types::field_descriptor_proto::Type;
 
+/// Messages of which there are thousands in an answer, whose maps have an entry or two: hashing took longer than all else.
+const SMALL_MAPS: [&str; 2] = [".colloquy.analytics.v1.Row", ".colloquy.analytics.v1.Value"];
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // As it runs, not as it was compiled: a target folder may be shared with another checkout.
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
@@ -17,7 +20,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
     let mut files = compiler.file_descriptor_set();
     hand_records_on_as_bytes(&mut files)?;
-    tonic_prost_build::configure().bytes(".").compile_fds(files)?;
+    let mut configured = tonic_prost_build::configure().bytes(".");
+    for small in SMALL_MAPS {
+        configured = configured.btree_map(small);
+    }
+    configured.compile_fds(files)?;
     Ok(())
 }
 

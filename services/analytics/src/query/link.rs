@@ -1,6 +1,7 @@
 //! The way back from a figure to its conversations: the query string of `GET /v1/conversations` that lists them.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use colloquy_filter::{Expression, Field, Op, Value, View, fields, parse, to_text};
 use colloquy_proto::conversation::v1 as pb;
@@ -243,7 +244,8 @@ impl Query {
         for byte in value.bytes() {
             match byte {
                 b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => self.text.push(char::from(byte)),
-                byte => self.text.push_str(&format!("%{byte:02X}")),
+                // Writing to a string cannot fail.
+                byte => _ = write!(self.text, "%{byte:02X}"),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Lays an answer out in rows: gaps filled, ordered, cut off.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use colloquy_proto::analytics::v1 as pb;
 use colloquy_service::Problem;
@@ -130,19 +130,14 @@ impl Row {
             words.map(|(number, dimension)| (dimension.name.clone(), self.word(number, answer).to_owned())).collect();
         let bucket = self.key.bucket as usize;
         let conversations_query = link.query(&question.buckets, bucket, &question.dimensions, &dimensions);
-        let mut values: HashMap<String, pb::Value> = HashMap::new();
+        let mut values: BTreeMap<String, pb::Value> = BTreeMap::new();
         for (alias, value) in layout.aliases.iter().zip(self.values) {
             values.extend(to_pb(value).map(|value| (alias.clone(), value)));
         }
         for ((alias, _), value) in layout.formulas.iter().zip(self.formulas) {
             values.extend(value.map(|number| (alias.clone(), pb::Value { number, ..pb::Value::default() })));
         }
-        pb::Row {
-            bucket: question.buckets.label(bucket),
-            dimensions: dimensions.into_iter().collect(),
-            values,
-            conversations_query,
-        }
+        pb::Row { bucket: question.buckets.label(bucket), dimensions, values, conversations_query }
     }
 }
 
@@ -166,5 +161,5 @@ fn to_pb(value: Computed) -> Option<pb::Value> {
     }
     let number = value.number?;
     let (numerator, denominator) = value.ratio.unzip();
-    Some(pb::Value { number, histogram: HashMap::new(), numerator, denominator })
+    Some(pb::Value { number, histogram: BTreeMap::new(), numerator, denominator })
 }

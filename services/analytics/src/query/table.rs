@@ -122,6 +122,8 @@ impl Partial {
 #[derive(Debug)]
 pub(crate) struct Partials {
     index: HashMap<Key, usize>,
+    /// The key that was asked for last, which is often the next one too.
+    last: Option<(Key, usize)>,
     cells: Vec<Partial>,
     width: usize,
 }
@@ -129,7 +131,7 @@ pub(crate) struct Partials {
 impl Partials {
     /// Returns an empty table with so many figures a key.
     pub(crate) fn new(width: usize) -> Self {
-        Self { index: HashMap::new(), cells: Vec::new(), width }
+        Self { index: HashMap::new(), last: None, cells: Vec::new(), width }
     }
 
     /// Returns the figures of a key, all zero at first.
@@ -140,10 +142,17 @@ impl Partials {
 
     /// Returns the number of a key's row.
     pub(crate) fn row_of(&mut self, key: Key) -> usize {
-        *self.index.entry(key).or_insert_with(|| {
+        if let Some((last, row)) = self.last
+            && last == key
+        {
+            return row;
+        }
+        let row = *self.index.entry(key).or_insert_with(|| {
             self.cells.resize(self.cells.len() + self.width, Partial::default());
             self.cells.len() / self.width - 1
-        })
+        });
+        self.last = Some((key, row));
+        row
     }
 
     /// Returns the figures of a row.

@@ -136,7 +136,7 @@ pub(super) async fn ask(
         .chain(question.formulas.iter().map(|formula| formula.alias.clone()))
         .collect();
     let answer = edge.clients.analytics.clone().query_analytics(calling.call(question)).await?.into_inner();
-    json(&AnalyticsAnswer::new(answer, &dimensions, &aliases))
+    json(&AnalyticsAnswer::new(answer, dimensions, aliases))
 }
 
 fn read_question(body: &[u8]) -> Result<pb::QueryAnalyticsRequest, Refusal> {

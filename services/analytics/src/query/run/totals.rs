@@ -27,6 +27,8 @@ impl<E: Dialect> Run<'_, E> {
     ) -> Result<(), Error> {
         let offsets = self.question.buckets.offsets(from, to);
         let days = self.days(part, ranges).await?;
+        // Hours come in order, so those of a bucket one after the other.
+        let (mut key, mut until) = (Key::default(), i64::MIN);
         for (first, end) in ranges {
             for (day, figures) in days.range(first.div_euclid(HOURS)..=(end - 1).div_euclid(HOURS)) {
                 let Some(Some(counts)) = figures.first() else { continue };
@@ -36,7 +38,11 @@ impl<E: Dialect> Run<'_, E> {
                         continue;
                     }
                     // The first hour of what is asked for may have begun before it.
-                    let key = self.key_of_hour((hour * HOUR).max(from), &offsets);
+                    let at = (hour * HOUR).max(from);
+                    if at >= until || !self.question.dimensions.is_empty() {
+                        key = self.key_of_hour(at, &offsets);
+                        (_, until) = self.question.buckets.within(key.bucket as usize);
+                    }
                     let known = found.partials.at(key).iter_mut();
                     for ((known, slot), figure) in known.zip(&part.slots).zip(&figures[1..]) {
                         if let Some(figure) = figure {

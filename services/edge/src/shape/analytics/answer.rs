@@ -1,15 +1,15 @@
 //! What a question over many conversations comes to: flat rows.
 
 use colloquy_proto::analytics::v1 as pb;
-use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde::ser::{Serialize, SerializeMap as _, Serializer};
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::shape::time::Time;
 use crate::shape::word;
 
 /// The answer to a question over many conversations.
-#[derive(Serialize, ToSchema)]
+#[derive(serde::Serialize, ToSchema)]
 pub(crate) struct AnalyticsAnswer {
     /// One a bucket and combination of dimensions: `bucket`, the dimensions and the aliases by name; of a rate also `ALIAS_numerator` and
     /// `ALIAS_denominator`; `conversations_url` lists the conversations of the row. It is `null` where the list cannot be
@@ -17,7 +17,7 @@ pub(crate) struct AnalyticsAnswer {
     /// of the day or days of the week lie in more than 31 stretches of time (take a step of at most a month), and for values longer
     /// than 512 bytes.
     #[schema(value_type = Vec<Object>)]
-    rows: Vec<Map<String, Value>>,
+    rows: FlatRows,
     /// Everything received until then is in the answer.
     data_through: Time,
     /// The step that was used: what `auto` came to; `null` without steps.
@@ -30,9 +30,9 @@ pub(crate) struct AnalyticsAnswer {
 
 impl AnalyticsAnswer {
     /// Returns the answer to `dimensions` and `aliases`: each is in every row, be it `null`.
-    pub(crate) fn new(given: pb::QueryAnalyticsResponse, dimensions: &[String], aliases: &[String]) -> Self {
+    pub(crate) fn new(given: pb::QueryAnalyticsResponse, dimensions: Vec<String>, aliases: Vec<String>) -> Self {
         Self {
-            rows: given.rows.into_iter().map(|row| flat_row(row, dimensions, aliases)).collect(),
+            rows: FlatRows { given: given.rows, dimensions, aliases },
             data_through: given.data_through.into(),
             step: word(given.step),
             truncated: given.truncated,
@@ -41,33 +41,67 @@ impl AnalyticsAnswer {
     }
 }
 
-fn flat_row(mut given: pb::Row, dimensions: &[String], aliases: &[String]) -> Map<String, Value> {
-    let mut row = Map::new();
-    row.insert("bucket".to_owned(), word(given.bucket).into());
-    for dimension in dimensions {
-        row.insert(dimension.clone(), given.dimensions.remove(dimension).into());
+/// Rows as they are written: an object each, flat.
+struct FlatRows {
+    given: Vec<pb::Row>,
+    dimensions: Vec<String>,
+    aliases: Vec<String>,
+}
+
+impl Serialize for FlatRows {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.given.iter().map(|given| FlatRow { given, rows: self }))
     }
-    for alias in aliases {
-        let value = given.values.remove(alias);
-        let shown = match &value {
-            Some(value) if !value.histogram.is_empty() => {
-                let mut bins: Vec<(f64, &String, u64)> =
-                    value.histogram.iter().map(|(bin, count)| (bin.parse().unwrap_or_default(), bin, *count)).collect();
-                bins.sort_by(|a, b| a.0.total_cmp(&b.0));
-                Value::Object(bins.into_iter().map(|(_, bin, count)| (bin.clone(), count.into())).collect())
-            }
-            Some(value) => number(value.number),
-            None => Value::Null,
-        };
-        row.insert(alias.clone(), shown);
-        if let Some(pb::Value { numerator: Some(numerator), denominator: Some(denominator), .. }) = value {
-            row.insert(format!("{alias}_numerator"), json!(numerator));
-            row.insert(format!("{alias}_denominator"), json!(denominator));
+}
+
+/// One of them. No two of its names are alike: the service refuses such questions.
+struct FlatRow<'a> {
+    given: &'a pb::Row,
+    rows: &'a FlatRows,
+}
+
+impl Serialize for FlatRow<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut row = serializer.serialize_map(None)?;
+        row.serialize_entry("bucket", &said(&self.given.bucket))?;
+        for dimension in &self.rows.dimensions {
+            row.serialize_entry(dimension, &self.given.dimensions.get(dimension))?;
         }
+        for alias in &self.rows.aliases {
+            let Some(value) = self.given.values.get(alias) else {
+                row.serialize_entry(alias, &())?;
+                continue;
+            };
+            if value.histogram.is_empty() {
+                row.serialize_entry(alias, &number(value.number))?;
+            } else {
+                row.serialize_entry(alias, &Bins(value))?;
+            }
+            if let pb::Value { numerator: Some(numerator), denominator: Some(denominator), .. } = value {
+                row.serialize_entry(&format!("{alias}_numerator"), numerator)?;
+                row.serialize_entry(&format!("{alias}_denominator"), denominator)?;
+            }
+        }
+        let url = said(&self.given.conversations_query).map(|query| format!("/v1/conversations?{query}"));
+        row.serialize_entry("conversations_url", &url)?;
+        row.end()
     }
-    let url = word(given.conversations_query).map(|query| format!("/v1/conversations?{query}"));
-    row.insert("conversations_url".to_owned(), url.into());
-    row
+}
+
+/// The counts of a histogram by the lower bounds of their bins, in order.
+struct Bins<'a>(&'a pb::Value);
+
+impl Serialize for Bins<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut bins: Vec<(f64, (&String, &u64))> =
+            self.0.histogram.iter().map(|bin| (bin.0.parse().unwrap_or_default(), bin)).collect();
+        bins.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+        serializer.collect_map(bins.into_iter().map(|(_, bin)| bin))
+    }
+}
+
+fn said(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 /// Counts are written as whole numbers.
@@ -90,9 +124,10 @@ mod tests {
             conversations_query: "agent_id=a".to_owned(),
         };
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let row = flat_row(row, &names(&["agent_id", "outcome"]), &names(&["r", "h", "gone"]));
-        let expected = json!({"bucket": "2026-03-02T00:00:00+01:00", "agent_id": "a", "outcome": null, "r": 0.5, "r_numerator": 1,
-            "r_denominator": 2, "h": {"9": 1, "10": 2}, "gone": null, "conversations_url": "/v1/conversations?agent_id=a"});
-        assert_eq!(Value::Object(row), expected);
+        let rows =
+            FlatRows { given: vec![row], dimensions: names(&["agent_id", "outcome"]), aliases: names(&["r", "h", "gone"]) };
+        let expected = json!([{"bucket": "2026-03-02T00:00:00+01:00", "agent_id": "a", "outcome": null, "r": 0.5, "r_numerator": 1,
+            "r_denominator": 2, "h": {"9": 1, "10": 2}, "gone": null, "conversations_url": "/v1/conversations?agent_id=a"}]);
+        assert_eq!(serde_json::to_string(&rows).unwrap(), expected.to_string());
     }
 }
