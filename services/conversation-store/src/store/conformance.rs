@@ -817,7 +817,7 @@ async fn every_filter_has_an_index_that_keeps_the_default_order() {
         }
     }
     for filter in filters {
-        for cursor in [None, Some(Cursor { version: 1, began_at: 1, after, common: false })] {
+        for cursor in [None, Some(Cursor { version: 1, began_at: 1, after, frequent: false, common: false })] {
             for field in [SortField::CreatedAt, SortField::TurnCount] {
                 if field != SortField::CreatedAt && filter != Filter::default() {
                     continue;

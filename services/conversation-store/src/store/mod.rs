@@ -3,6 +3,7 @@
 mod agents;
 mod apply;
 mod columns;
+mod conditions;
 #[cfg(test)]
 pub(crate) mod conformance;
 mod engine;
