@@ -270,6 +270,9 @@ pub(crate) struct Cursor {
     /// The last conversation of the page before.
     #[serde(rename = "p")]
     pub(crate) after: Place,
+    /// The words searched for were said in more than a few conversations.
+    #[serde(rename = "f", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) frequent: bool,
     /// The words searched for were said in more conversations than are listed at once.
     #[serde(rename = "c", default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) common: bool,

@@ -70,7 +70,7 @@ impl TranscriptService for Said {
         let said = self.words.lock().unwrap().get(&request.query).cloned().unwrap_or_default();
         let mut found: Vec<String> = said.iter().map(Uuid::to_string).collect();
         found.retain(|id| among.is_empty() || among.contains(id));
-        let truncated = among.is_empty() && found.len() >= self.too_many;
+        let truncated = among.is_empty() && found.len() >= self.too_many.min(request.limit as usize + 1);
         Ok(Response::new(pb::MatchConversationsResponse { conversation_ids: found, truncated }))
     }
 
