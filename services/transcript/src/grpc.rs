@@ -59,9 +59,9 @@ impl TranscriptService for Handler {
         let mut fields = FieldErrors::new();
         let ids = fields.conversations("conversation_ids", &request.conversation_ids, &organization_id);
         fields.finish()?;
-        let read = self.transcripts.read_together(&organization_id, ids, request.min_position, BATCH_BYTES).await;
-        let Together { transcripts, left_out } = read.map_err(|error| Status::from(error.describe()))?;
-        let transcripts = transcripts.into_iter().map(|(id, transcript)| transcript_to_pb(id, transcript)).collect();
+        let min_position = request.min_position;
+        let read = self.transcripts.read_together(&organization_id, &ids, min_position, BATCH_BYTES, transcript_to_pb).await;
+        let Together { made: transcripts, left_out } = read.map_err(|error| Status::from(error.describe()))?;
         let left_out_ids = left_out.iter().map(ToString::to_string).collect();
         Ok(Response::new(pb::BatchGetTranscriptsResponse { transcripts, left_out_ids }))
     }

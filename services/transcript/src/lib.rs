@@ -47,7 +47,8 @@ pub async fn build(settings: Settings, deps: Deps) -> anyhow::Result<Service> {
     let reader = reader::Reader::new(Arc::clone(&store), Arc::clone(&index), deps.clock.clone(), UnknownEvents::of(&database));
     let indexer = search::reader::Reader::new(Arc::clone(&index), Arc::clone(&store), progress.clone(), deps.clock.clone());
     let transcripts = transcripts::Transcripts::new(store, progress.clone());
-    let search = search::Search::new(index, index_progress.clone(), deps.page_tokens).switched(settings.search);
+    let search =
+        search::Search::new(index, transcripts.clone(), index_progress.clone(), deps.page_tokens).switched(settings.search);
     let checks = vec![database.observe(NAME), colloquy_log_client::check(store::READER, deps.log.clone(), deps.clock.clone())];
     let reading = colloquy_log_client::run(Arc::new(reader), deps.log.clone(), progress, deps.stop.clone());
     let mut tasks = vec![Task::new("transcript reader", reading)];

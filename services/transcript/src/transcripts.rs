@@ -1,6 +1,5 @@
 //! Reading transcripts.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -46,69 +45,58 @@ impl Transcripts {
             Conversation::TooLong => return Err(Error::TooLong),
             Conversation::Known(kept) => kept,
         };
-        let is_long = kept.iter().map(|kept| payload::plain_len(&kept.data)).sum::<usize>() > LONG_BYTES;
+        let is_long = unpacked_len(kept.iter()) > LONG_BYTES;
         let work = move || make(transcript(conversation_id, &kept)?);
         if is_long { tokio::task::spawn_blocking(work).await? } else { work() }
     }
 }
 
-/// Transcripts that were read together.
-pub struct Together {
-    /// Each with its conversation, in the order they were asked for.
-    pub transcripts: Vec<(ConversationId, Transcript)>,
+/// What was made of transcripts that were read together.
+pub struct Together<T> {
+    /// Of each conversation, in the order they were asked for.
+    pub made: Vec<T>,
     /// Those for which there was no room.
     pub left_out: Vec<ConversationId>,
 }
 
 impl Transcripts {
-    /// Waits until `min_position` was read, then returns the transcripts of those conversations of which anything was heard, as far as
-    /// there is room for `bytes`.
+    /// Waits until `min_position` was read, then returns what `make` makes of the transcripts of those conversations of which anything
+    /// was heard, as far as there is room for `bytes`.
     ///
     /// # Errors
     /// When the position is not reached in time, or the store fails.
-    pub async fn read_together(
+    pub async fn read_together<T: Send + 'static>(
         &self,
         organization_id: &OrganizationId,
-        conversation_ids: Vec<ConversationId>,
+        conversation_ids: &[ConversationId],
         min_position: u64,
         bytes: usize,
-    ) -> Result<Together, Error> {
+        make: impl Fn(ConversationId, Transcript) -> T + Send + 'static,
+    ) -> Result<Together<T>, Error> {
         self.progress.wait_for(min_position).await.map_err(Error::NotReached)?;
-        let mut left_out: HashSet<ConversationId> = HashSet::new();
-        let (mut room, mut fitting) = (bytes, Vec::new());
-        for (id, size) in self.store.sizes(organization_id, &conversation_ids).await? {
-            // Before anything is read of it. Unpacked it may still be too much.
-            match room.checked_sub(size) {
-                Some(left) => {
-                    room = left;
-                    fitting.push(id);
-                }
-                None => {
-                    left_out.insert(id);
-                }
-            }
-        }
-        let kept = self.store.conversations(organization_id, &fitting, bytes).await?;
+        let kept = self.store.conversations(organization_id, conversation_ids, bytes).await?;
+        // Many short ones are as much work as a long one.
+        let is_long = unpacked_len(kept.iter().filter_map(|(_, kept)| kept.as_ref()).flatten()) > LONG_BYTES;
         let work = move || {
-            let mut kept: HashMap<ConversationId, Option<Vec<Kept>>> = kept.into_iter().collect();
-            kept.extend(left_out.into_iter().map(|id| (id, None)));
-            let mut together = Together { transcripts: Vec::with_capacity(kept.len()), left_out: Vec::new() };
-            for id in conversation_ids {
-                match kept.remove(&id) {
-                    None => {}
-                    Some(None) => together.left_out.push(id),
-                    Some(Some(kept)) => together.transcripts.push((id, transcript(id, &kept)?)),
+            let mut together = Together { made: Vec::with_capacity(kept.len()), left_out: Vec::new() };
+            for (id, kept) in kept {
+                match kept {
+                    None => together.left_out.push(id),
+                    Some(kept) => together.made.push(make(id, transcript(id, &kept)?)),
                 }
             }
             Ok(together)
         };
-        // Many short ones are as much work as a long one.
-        tokio::task::spawn_blocking(work).await?
+        if is_long { tokio::task::spawn_blocking(work).await? } else { work() }
     }
 }
 
+fn unpacked_len<'a>(kept: impl Iterator<Item = &'a Kept>) -> usize {
+    kept.map(|kept| payload::plain_len(&kept.data)).sum()
+}
+
 /// Returns the transcript that `kept` makes.
-pub(crate) fn transcript(conversation_id: ConversationId, kept: &[Kept]) -> Result<Transcript, Error> {
+fn transcript(conversation_id: ConversationId, kept: &[Kept]) -> Result<Transcript, Error> {
     let began = Instant::now();
     let transcript = fold(&kept::events(conversation_id, kept)?);
     metrics::fold_took(crate::NAME, began.elapsed());

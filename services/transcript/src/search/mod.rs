@@ -26,16 +26,18 @@ use self::query::Query;
 use self::snippet::{Snippet, snippet};
 use self::store::{Find, Found, Matching, Order, Place, SearchStore};
 use crate::error::Error;
-use crate::kept::Kept;
+use crate::fold::Transcript;
 use crate::timing;
-use crate::transcripts::{LONG_BYTES, transcript};
-use crate::{payload, store::MAX_UNPACKED_BYTES};
+use crate::transcripts::{Together, Transcripts};
 
 /// How much the length of a turn counts, and how often a word does at most: the constants of BM25.
 const B: f64 = 0.75;
 const K1: f64 = 1.2;
 /// How many words a usual turn has.
 const USUAL_LENGTH: f64 = 20.0;
+
+/// What is shown is read in parts of this many bytes, unless one conversation alone is more.
+const PART_BYTES: usize = 4 << 20;
 
 /// A turn that was found, as it is shown.
 #[derive(Clone, PartialEq, Debug)]
@@ -83,15 +85,16 @@ struct Walk<'a> {
 #[derive(Clone)]
 pub struct Search {
     index: Arc<dyn SearchStore>,
+    transcripts: Transcripts,
     progress: Progress,
     page_tokens: PageTokens,
     is_on: bool,
 }
 
 impl Search {
-    /// Returns search over `index`, which is complete up to `progress`.
-    pub fn new(index: Arc<dyn SearchStore>, progress: Progress, page_tokens: PageTokens) -> Self {
-        Self { index, progress, page_tokens, is_on: true }
+    /// Returns search over `index`, which is complete up to `progress`, of turns that `transcripts` has.
+    pub fn new(index: Arc<dyn SearchStore>, transcripts: Transcripts, progress: Progress, page_tokens: PageTokens) -> Self {
+        Self { index, transcripts, progress, page_tokens, is_on: true }
     }
 
     /// Returns search that is switched off unless `is_on`: then the index may be out of date, and nothing is found in it.
@@ -161,19 +164,29 @@ impl Search {
 
     /// Reads what was said. A turn that is no more, since the index is a moment behind, is left out.
     async fn hits(&self, organization_id: &OrganizationId, found: Vec<Found>, request: &SearchTurns) -> Result<Vec<Hit>, Error> {
-        let mut ids: Vec<ConversationId> = found.iter().map(|found| found.conversation_id).collect();
-        ids.sort_unstable();
-        ids.dedup();
+        let mut wanted: HashMap<ConversationId, Vec<TurnId>> = HashMap::new();
+        for found in &found {
+            wanted.entry(found.conversation_id).or_default().push(found.turn_id);
+        }
+        let mut rest: Vec<ConversationId> = wanted.keys().copied().collect();
+        let wanted = Arc::new(wanted);
         let mut said: HashMap<(ConversationId, TurnId), Said> = HashMap::new();
-        for part in self.index.parts(organization_id, &ids).await? {
-            let kept = self.index.kept(organization_id, &part).await?;
-            let wanted = found.iter().filter(|found| part.contains(&found.conversation_id));
-            let wanted: Vec<(ConversationId, TurnId)> = wanted.map(|found| (found.conversation_id, found.turn_id)).collect();
-            let is_long = kept.values().flatten().map(|kept| payload::plain_len(&kept.data)).sum::<usize>() > LONG_BYTES;
-            let query = request.query.clone();
-            let work = move || said_in(kept, &wanted, &query);
-            let found = if is_long { tokio::task::spawn_blocking(work).await? } else { work() };
-            said.extend(found?);
+        while !rest.is_empty() {
+            let (wanted, query) = (Arc::clone(&wanted), request.query.clone());
+            let say = move |id, transcript| said_in(id, &transcript, &wanted, &query);
+            let together = self.transcripts.read_together(organization_id, &rest, 0, PART_BYTES, say.clone()).await?;
+            let Together { made, mut left_out } = together;
+            if made.is_empty()
+                && let Some(long) = left_out.pop()
+            {
+                match self.transcripts.read(organization_id, long, 0, move |transcript| Ok(say(long, transcript))).await {
+                    Ok(alone) => said.extend(alone),
+                    Err(Error::TooLong | Error::NotFound(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            said.extend(made.into_iter().flatten());
+            rest = left_out;
         }
         let ranked = request.order == Order::Relevance;
         let hits = found.into_iter().filter_map(|found| {
@@ -192,28 +205,22 @@ struct Said {
 }
 
 fn said_in(
-    kept: HashMap<ConversationId, Vec<Kept>>,
-    wanted: &[(ConversationId, TurnId)],
+    conversation_id: ConversationId,
+    transcript: &Transcript,
+    wanted: &HashMap<ConversationId, Vec<TurnId>>,
     query: &Query,
-) -> Result<HashMap<(ConversationId, TurnId), Said>, Error> {
-    let mut said = HashMap::new();
-    for (conversation_id, kept) in kept {
-        if kept.iter().map(|kept| payload::plain_len(&kept.data)).sum::<usize>() > MAX_UNPACKED_BYTES {
-            continue;
-        }
-        let transcript = transcript(conversation_id, &kept)?;
-        let timings = timing::of_turns(&transcript.turns, transcript.duration_ms);
-        let by_id: HashMap<TurnId, usize> =
-            transcript.turns.iter().enumerate().rev().map(|(number, turn)| (turn.turn_id, number)).collect();
-        for (_, turn_id) in wanted.iter().filter(|(id, _)| *id == conversation_id) {
-            let Some(&number) = by_id.get(turn_id) else { continue };
-            let turn: &Turn = &transcript.turns[number];
-            let start_ms = timings[number].map(|timing| timing.start_ms).or(turn.start_ms);
-            let snippet = snippet(turn.heard().unwrap_or_default(), query);
-            said.insert((conversation_id, *turn_id), Said { snippet, start_ms });
-        }
-    }
-    Ok(said)
+) -> Vec<((ConversationId, TurnId), Said)> {
+    let timings = timing::of_turns(&transcript.turns, transcript.duration_ms);
+    let by_id: HashMap<TurnId, usize> =
+        transcript.turns.iter().enumerate().rev().map(|(number, turn)| (turn.turn_id, number)).collect();
+    let say = |turn_id: &TurnId| {
+        let number = *by_id.get(turn_id)?;
+        let turn: &Turn = &transcript.turns[number];
+        let start_ms = timings[number].map(|timing| timing.start_ms).or(turn.start_ms);
+        let snippet = snippet(turn.heard().unwrap_or_default(), query);
+        Some(((conversation_id, *turn_id), Said { snippet, start_ms }))
+    };
+    wanted.get(&conversation_id).into_iter().flatten().filter_map(say).collect()
 }
 
 /// Returns how well a turn of so many words fits: BM25 with every term counted once and all of them equally rare, since each has to be

@@ -128,17 +128,12 @@ pub(crate) async fn conversations_are_read_together_as_far_as_there_is_room(harn
     store.apply(&rows, Position(1)).await.unwrap();
     let together = async |conversations: &[u128], bytes| {
         let ids: Vec<ConversationId> = conversations.iter().map(|id| ConversationId(Uuid::from_u128(*id))).collect();
-        let mut found = store.conversations(&organization("acme"), &ids, bytes).await.unwrap();
-        found.sort_by_key(|(id, _)| *id);
+        let found = store.conversations(&organization("acme"), &ids, bytes).await.unwrap();
         let found = found.into_iter().map(|(id, kept)| (id.0.as_u128(), kept.map(|kept| kept.len())));
         found.collect::<Vec<_>>()
     };
-    assert_eq!(together(&[4, 1, 9, 5, 2, 3], 1_000).await, [(1, Some(2)), (2, Some(1)), (3, Some(1)), (4, Some(1))]);
+    assert_eq!(together(&[4, 1, 9, 5, 2, 3], 1_000).await, [(4, Some(1)), (1, Some(2)), (2, Some(1)), (3, Some(1))]);
     assert_eq!(together(&[9], 1_000).await, []);
-    let ids: Vec<ConversationId> = [1, 5, 2, 9].map(|id| ConversationId(Uuid::from_u128(id))).to_vec();
-    let mut sizes = store.sizes(&organization("acme"), &ids).await.unwrap();
-    sizes.sort_unstable();
-    assert_eq!(sizes.into_iter().map(|(id, size)| (id.0.as_u128(), size)).collect::<Vec<_>>(), [(1, 80), (2, 60)]);
     // Room is for whole conversations, and what one could not use is for the next.
     assert_eq!(together(&[1, 2, 3, 4], 75).await, [(1, None), (2, Some(1)), (3, Some(1)), (4, None)]);
 }

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod conformance;
+pub(crate) mod many;
 mod postgres;
 mod sqlite;
 
@@ -76,14 +77,7 @@ pub trait TranscriptStore: Send + Sync + 'static {
         conversation_id: ConversationId,
     ) -> Result<Conversation, StoreError>;
 
-    /// Returns how many bytes are kept of conversations, in no order; of which nothing was heard, they are missing.
-    async fn sizes(
-        &self,
-        organization_id: &OrganizationId,
-        conversation_ids: &[ConversationId],
-    ) -> Result<Vec<(ConversationId, usize)>, StoreError>;
-
-    /// Returns what was kept of conversations, in no order, as far as there is room for `bytes` of it unpacked: whole conversations,
+    /// Returns what was kept of conversations, in the order they are asked for, as far as there is room for `bytes` of it unpacked: whole conversations,
     /// and the others not at all. `None` for those that were left out; of which nothing was heard, they are missing.
     async fn conversations(
         &self,
@@ -120,41 +114,6 @@ impl Gathering {
             Conversation::Known(self.kept)
         }
     }
-}
-
-/// Gathers what is kept of several conversations, which comes one conversation after the other, and leaves out what is too much.
-struct GatheringAll {
-    room: usize,
-    gathered: Vec<(ConversationId, Option<Vec<Kept>>)>,
-}
-
-impl GatheringAll {
-    const fn new(room: usize) -> Self {
-        Self { room, gathered: Vec::new() }
-    }
-
-    fn add(&mut self, id: ConversationId, kept: Kept) {
-        if self.gathered.last().is_none_or(|(last, _)| *last != id) {
-            self.gathered.push((id, Some(Vec::new())));
-        }
-        let Some((_, conversation)) = self.gathered.last_mut() else { return };
-        let Some(known) = conversation else { return };
-        match self.room.checked_sub(payload::plain_len(&kept.data)) {
-            Some(left) => {
-                self.room = left;
-                known.push(kept);
-            }
-            None => {
-                // What was gathered of it makes room for others.
-                self.room += known.iter().map(|kept| payload::plain_len(&kept.data)).sum::<usize>();
-                *conversation = None;
-            }
-        }
-    }
-}
-
-fn size_of(bytes: i64) -> usize {
-    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// Positions fit: sequences have 48 bits.

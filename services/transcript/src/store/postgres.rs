@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use sqlx::Row as _;
 use uuid::Uuid;
 
-use super::{Conversation, Gathering, GatheringAll, READER, SetAside, TranscriptStore, size_of, to_bigint};
+use super::{Conversation, Gathering, READER, SetAside, TranscriptStore, many, to_bigint};
 use crate::kept::{Kept, Row};
 
 pub(super) struct PostgresStore {
@@ -90,47 +90,14 @@ impl TranscriptStore for PostgresStore {
         Ok(gathering.finish())
     }
 
-    async fn sizes(
-        &self,
-        organization_id: &OrganizationId,
-        conversation_ids: &[ConversationId],
-    ) -> Result<Vec<(ConversationId, usize)>, StoreError> {
-        let ids: Vec<Uuid> = conversation_ids.iter().map(|id| id.0).collect();
-        let rows = sqlx::query(
-            "select conversation_id, sum(length(data)) \
-             from transcript_events \
-             where organization_id = $1 and conversation_id = any($2) \
-             group by conversation_id",
-        )
-        .bind(organization_id.as_str())
-        .bind(ids)
-        .fetch_all(&self.pool)
-        .await?;
-        rows.iter().map(|row| Ok((ConversationId(row.try_get(0)?), size_of(row.try_get(1)?)))).collect()
-    }
-
     async fn conversations(
         &self,
         organization_id: &OrganizationId,
         conversation_ids: &[ConversationId],
         bytes: usize,
     ) -> Result<Vec<(ConversationId, Option<Vec<Kept>>)>, StoreError> {
-        let ids: Vec<Uuid> = conversation_ids.iter().map(|id| id.0).collect();
-        let mut rows = sqlx::query(
-            "select conversation_id, lane, rank, data \
-             from transcript_events \
-             where organization_id = $1 and conversation_id = any($2) \
-             order by conversation_id",
-        )
-        .bind(organization_id.as_str())
-        .bind(ids)
-        .fetch(&self.pool);
-        let mut gathering = GatheringAll::new(bytes);
-        while let Some(row) = rows.try_next().await? {
-            let kept = Kept { lane: row.try_get(1)?, rank: row.try_get(2)?, data: row.try_get(3)? };
-            gathering.add(ConversationId(row.try_get(0)?), kept);
-        }
-        Ok(gathering.gathered)
+        let mut connection = self.pool.acquire().await?;
+        many::fitting::<sqlx::Postgres>(&mut connection, organization_id, conversation_ids, bytes).await
     }
 
     async fn set_aside(&self, record: &SetAside) -> Result<(), StoreError> {

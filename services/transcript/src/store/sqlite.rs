@@ -8,7 +8,7 @@ use colloquy_types::{ConversationId, OrganizationId, Position};
 use futures::TryStreamExt;
 use sqlx::Row as _;
 
-use super::{Conversation, Gathering, GatheringAll, READER, SetAside, TranscriptStore, size_of, to_bigint};
+use super::{Conversation, Gathering, READER, SetAside, TranscriptStore, many, to_bigint};
 use crate::kept::{Kept, Row};
 
 /// Rows are written this many a statement, then half as many, and so on: few statements, all of them prepared once.
@@ -29,12 +29,6 @@ fn upsert(rows: usize) -> String {
          where (excluded.rank, excluded.data) > (transcript_events.rank, transcript_events.data)",
         vec!["(?, ?, ?, ?, ?)"; rows].join(", ")
     )
-}
-
-/// Returns conversations as a JSON array: one text of SQL, however many they are.
-fn listed(conversation_ids: &[ConversationId]) -> String {
-    let ids: Vec<String> = conversation_ids.iter().map(|id| id.0.simple().to_string()).collect();
-    serde_json::Value::from(ids).to_string()
 }
 
 pub(super) struct SqliteStore {
@@ -111,45 +105,14 @@ impl TranscriptStore for SqliteStore {
         Ok(gathering.finish())
     }
 
-    async fn sizes(
-        &self,
-        organization_id: &OrganizationId,
-        conversation_ids: &[ConversationId],
-    ) -> Result<Vec<(ConversationId, usize)>, StoreError> {
-        let rows = sqlx::query(
-            "select k.id, (select sum(length(t.data)) from transcript_events t \
-                 where t.organization_id = ? and t.conversation_id = k.id) as size \
-             from (select unhex(value) as id from json_each(?)) as k \
-             where size is not null",
-        )
-        .bind(organization_id.as_str())
-        .bind(listed(conversation_ids))
-        .fetch_all(self.database.readers())
-        .await?;
-        rows.iter().map(|row| Ok((ConversationId(row.try_get(0)?), size_of(row.try_get(1)?)))).collect()
-    }
-
     async fn conversations(
         &self,
         organization_id: &OrganizationId,
         conversation_ids: &[ConversationId],
         bytes: usize,
     ) -> Result<Vec<(ConversationId, Option<Vec<Kept>>)>, StoreError> {
-        let mut rows = sqlx::query(
-            "select t.conversation_id, t.lane, t.rank, t.data \
-             from (select unhex(value) as id from json_each(?)) as k \
-             cross join transcript_events t \
-             where t.organization_id = ? and t.conversation_id = k.id",
-        )
-        .bind(listed(conversation_ids))
-        .bind(organization_id.as_str())
-        .fetch(self.database.readers());
-        let mut gathering = GatheringAll::new(bytes);
-        while let Some(row) = rows.try_next().await? {
-            let kept = Kept { lane: row.try_get(1)?, rank: row.try_get(2)?, data: row.try_get(3)? };
-            gathering.add(ConversationId(row.try_get(0)?), kept);
-        }
-        Ok(gathering.gathered)
+        let mut connection = self.database.readers().acquire().await?;
+        many::fitting::<sqlx::Sqlite>(&mut connection, organization_id, conversation_ids, bytes).await
     }
 
     async fn set_aside(&self, record: &SetAside) -> Result<(), StoreError> {

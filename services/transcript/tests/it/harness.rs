@@ -49,8 +49,9 @@ impl Harness {
         let store = store::open(&database);
         let progress = Progress::starting_at(Position::START);
         let index = search::store::open(&database);
-        let search = Search::new(Arc::clone(&index), progress.clone(), PageTokens::new(b"master"));
-        let server = Handler::server(Transcripts::new(Arc::clone(&store), progress.clone()), search);
+        let transcripts = Transcripts::new(Arc::clone(&store), progress.clone());
+        let search = Search::new(Arc::clone(&index), transcripts.clone(), progress.clone(), PageTokens::new(b"master"));
+        let server = Handler::server(transcripts, search);
         let slot = LocalSlot::new();
         slot.fill(Routes::new(server).into_axum_router());
         Self { slot, store, index, progress, sequence: AtomicU64::new(0), _folder: folder }

@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use colloquy_events::{Event, Record};
+use colloquy_events::{Data, Event, Record, Role, Turn};
 use colloquy_providers::{Context, map, native};
-use colloquy_types::{ConversationId, OrganizationId, Provider, RecordId, Timestamp};
+use colloquy_types::{ConversationId, EventId, OrganizationId, Provider, RecordId, Timestamp, TurnId};
+use uuid::Uuid;
 
 pub(crate) fn organization() -> OrganizationId {
     "acme".parse().unwrap()
@@ -26,6 +27,21 @@ pub(crate) fn record(organization_id: &OrganizationId, events: Vec<Event>) -> Re
         traceparent: String::new(),
         sequence: 0,
     }
+}
+
+/// Returns a record of somebody who says something in a conversation of its own.
+pub(crate) fn said(conversation: u128, text: &str) -> Record {
+    let turn = Turn { text: Some(text.to_owned()), start_ms: Some(0), ..Turn::new(TurnId(Uuid::from_u128(1)), Role::User) };
+    let event = Event {
+        event_id: EventId::generate(),
+        conversation_id: ConversationId(Uuid::from_u128(conversation)),
+        provider: Provider::Native,
+        external_id: conversation.to_string(),
+        occurred_at: received_at(),
+        ordinal: 0,
+        data: Data::TurnAdded(turn),
+    };
+    record(&organization(), vec![event])
 }
 
 /// Returns one record a sample of `provider`, in the order of their names.

@@ -129,6 +129,22 @@ async fn pages_follow_each_other_and_their_tokens_belong_to_one_search() {
 }
 
 #[tokio::test]
+async fn what_was_said_in_long_conversations_is_shown_too() {
+    let harness = Harness::start().await;
+    // Together they are more than is read at once; the middle one is so alone.
+    let lengths = [100, 700_000, 100, 300_000, 300_000];
+    for (number, length) in lengths.into_iter().enumerate() {
+        let text = format!("refund {}", "a word ".repeat(length));
+        harness.apply(&[samples::said(number as u128, &text)]).await;
+    }
+    let mut client = harness.client(&organization(), "transcripts:read");
+    let hits = search(&mut client, asking("refund")).await.unwrap().hits;
+    let conversations: BTreeSet<String> = hits.iter().map(|hit| hit.conversation_id.clone()).collect();
+    assert_eq!((hits.len(), conversations.len()), (lengths.len(), lengths.len()));
+    assert!(hits.iter().all(|hit| highlighted(hit) == ["refund"]));
+}
+
+#[tokio::test]
 async fn a_bad_query_says_where_and_why() {
     let (_harness, mut client) = with_samples().await;
     let cases = [

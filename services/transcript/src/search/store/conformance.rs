@@ -9,7 +9,7 @@ use colloquy_storage::{Database, DatabaseUrl, Durability};
 use colloquy_types::{ConversationId, EventId, OrganizationId, Position, Provider, RecordId, SystemClock, Timestamp, TurnId};
 use uuid::Uuid;
 
-use super::{Find, Found, Order, Place, SearchStore, Written, open};
+use super::{Find, Found, Matching, Order, Place, SearchStore, TURNS_EACH, Written, open};
 use crate::kept;
 use crate::search::SPOKEN;
 use crate::search::query::Query;
@@ -74,6 +74,7 @@ search_store_suite!(
     conversations_are_matched_among_some_or_all,
     a_word_repeated_hundreds_of_times_stays_where_it_is,
     thousands_of_turns_of_one_moment_are_all_found,
+    turns_of_one_moment_and_one_id_are_found_in_each_conversation,
     who_leads_may_become_known_later,
     parts_hold_everything_once,
     the_index_waits_for_the_transcripts,
@@ -469,11 +470,20 @@ async fn conversations_are_matched_among_some_or_all(fixture: &Fixture) {
     };
     assert_eq!(matching(&[], 100).await, (ids(&[3, 6, 9, 12, 15, 18, 21, 24, 27, 30]), false));
     assert_eq!(matching(&[], 10).await, (ids(&[3, 6, 9, 12, 15, 18, 21, 24, 27, 30]), false));
-    assert_eq!(matching(&[], 2).await, (ids(&[27, 30]), true));
+    let (some, truncated) = matching(&[], 2).await;
+    let fitting = ids(&[3, 6, 9, 12, 15, 18, 21, 24, 27, 30]);
+    assert!(truncated && some.len() == 2 && some.iter().all(|id| fitting.contains(id)), "{some:?}");
     assert_eq!(matching(&[1, 2, 3, 4, 6, 99], 1).await, (ids(&[3, 6]), false));
     assert_eq!(matching(&[1, 2, 99], 1).await, (Vec::new(), false));
     let many: Vec<u128> = (1..=1_000).collect();
     assert_eq!(matching(&many, 1).await.0.len(), 10);
+    // Said so often in one conversation that it is not known whether there are others.
+    let again = (0..i64::from(TURNS_EACH) * 2).map(|number| Data::TurnAdded(said(1_000 + number as u128, Role::User, "bye now")));
+    fixture.tell(record("acme", 40, again.collect())).await;
+    let bye = query("bye");
+    let matching = async |limit| fixture.index.matching(&acme, &bye, &[], limit).await.unwrap();
+    assert_eq!(matching(1).await, Matching { conversations: ids(&[40]), truncated: true });
+    assert_eq!(matching(2).await, Matching { conversations: ids(&[40]), truncated: false });
 }
 
 async fn a_word_repeated_hundreds_of_times_stays_where_it_is(fixture: &Fixture) {
@@ -495,6 +505,19 @@ async fn thousands_of_turns_of_one_moment_are_all_found(fixture: &Fixture) {
     let all = find(&acme, &hello);
     let found = paged(fixture, &all, 70).await;
     assert_eq!(found.len(), 300);
+}
+
+async fn turns_of_one_moment_and_one_id_are_found_in_each_conversation(fixture: &Fixture) {
+    // Whoever sends events may number the turns of every conversation alike.
+    let records: Vec<Record> = (1..=300)
+        .map(|number| {
+            let turns = (1..=2).map(|turn| Turn { at: Some(at(1_000)), ..said(turn, Role::User, "hello") });
+            record("acme", number, turns.map(Data::TurnAdded).collect())
+        })
+        .collect();
+    assert_eq!(fixture.tell_all(&records).await.changed, 600);
+    let (acme, hello) = (organization("acme"), query("hello"));
+    assert_eq!(paged(fixture, &find(&acme, &hello), 90).await.len(), 600);
 }
 
 async fn who_leads_may_become_known_later(fixture: &Fixture) {
@@ -523,18 +546,17 @@ async fn parts_hold_everything_once(fixture: &Fixture) {
         char::from(b'a' + (state % 26) as u8)
     };
     let noise: String = std::iter::repeat_with(&mut letter).take(300_000).collect();
+    // Twelve megabytes, which are not read at once; one conversation alone is more than a part.
+    let text = format!("hello {noise}");
+    let mut records = Vec::new();
     for number in 1..=40 {
-        fixture.tell(record("acme", number, vec![Data::TurnAdded(said(number, Role::User, &noise))])).await;
+        let turns = if number == 7 { 20 } else { 1 };
+        let turns = (0..turns).map(|turn| Data::TurnAdded(said(number * 100 + turn, Role::User, &text)));
+        records.push(record("acme", number, turns.collect()));
     }
-    let ids: Vec<ConversationId> = (1..=41).map(conversation).collect();
-    let parts = fixture.index.parts(&organization("acme"), &ids).await.unwrap();
-    assert!(parts.len() > 1, "{}", parts.len());
-    let mut all = Vec::new();
-    for part in parts {
-        all.extend(fixture.index.kept(&organization("acme"), &part).await.unwrap().into_keys());
-    }
-    all.sort_unstable();
-    assert_eq!(all, ids[..40]);
+    assert_eq!(fixture.tell_all(&records).await.changed, 59);
+    let (acme, hello) = (organization("acme"), query("hello"));
+    assert_eq!(fixture.found(Find { limit: 100, ..find(&acme, &hello) }).await.len(), 59);
 }
 
 async fn the_index_waits_for_the_transcripts(fixture: &Fixture) {

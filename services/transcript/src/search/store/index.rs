@@ -12,15 +12,14 @@ use colloquy_storage::engine::{Columns, Rows, Value};
 use colloquy_types::{ConversationId, OrganizationId, Position, TurnId};
 use uuid::Uuid;
 
-use super::hits::{kept_of, parts_of};
 use super::{
-    Agent, Change, Find, Found, Index, Indexed, Key, Matching, READER, SearchStore, Touched, Words, Written, organization_of,
-    role_number, to_bigint,
+    Agent, Change, Find, Found, Index, Indexed, Matching, READER, SearchStore, TURNS_EACH, Touched, Words, Written, role_number,
+    to_bigint,
 };
-use crate::kept::Kept;
 use crate::payload;
 use crate::search::entry::{Entry, entries};
 use crate::store::MAX_UNPACKED_BYTES;
+use crate::store::many::{self, Key, key_rows, organization_of};
 use crate::transcripts::LONG_BYTES;
 
 #[async_trait]
@@ -63,38 +62,34 @@ impl<E: Words> SearchStore for Index<E> {
         let Some(organization) = self.number(organization_id).await? else {
             return Ok(Matching { conversations: Vec::new(), truncated: false });
         };
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let mut connection = self.readers.acquire().await?;
         let query = E::query_text(query, organization);
-        let found = E::matching(&mut connection, organization_id, &query, among, limit as i64 + 1).await?;
-        let truncated = among.is_empty() && found.len() > limit;
-        let mut conversations: Vec<ConversationId> = found.into_iter().map(ConversationId).collect();
-        if truncated {
-            conversations.truncate(limit);
+        if !among.is_empty() {
+            let found = E::matching_among(&mut connection, organization_id, &query, among).await?;
+            return Ok(Matching { conversations: found.into_iter().map(ConversationId).collect(), truncated: false });
         }
+        let most_turns = i64::from(limit) * i64::from(TURNS_EACH);
+        let sql = format!(
+            "with found as materialized ({}) \
+             select conversation_id, (select count(*) from found) from (select distinct conversation_id from found) as said limit $4",
+            E::matching_sql()
+        );
+        let values = [
+            Value::Text(&query),
+            Value::Text(organization_id.as_str()),
+            Value::Int(most_turns + 1),
+            Value::Int(i64::from(limit) + 1),
+        ];
+        let (mut conversations, mut turns) = (Vec::new(), 0);
+        for row in &E::query(&mut connection, &sql, &values, None).await? {
+            let mut columns = Columns::<E>::of(row);
+            conversations.push(ConversationId(columns.id()?));
+            turns = columns.int()?;
+        }
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let truncated = conversations.len() > limit || turns > most_turns;
+        conversations.truncate(limit);
         Ok(Matching { conversations, truncated })
-    }
-
-    async fn parts(
-        &self,
-        organization_id: &OrganizationId,
-        ids: &[ConversationId],
-    ) -> Result<Vec<Vec<ConversationId>>, StoreError> {
-        let mut connection = self.readers.acquire().await?;
-        let keys: Vec<Key> = ids.iter().map(|id| (organization_id.clone(), id.0)).collect();
-        let parts = parts_of::<E>(&mut connection, &keys).await?;
-        Ok(parts.into_iter().map(|part| part.into_iter().map(|(_, id)| ConversationId(id)).collect()).collect())
-    }
-
-    async fn kept(
-        &self,
-        organization_id: &OrganizationId,
-        ids: &[ConversationId],
-    ) -> Result<HashMap<ConversationId, Vec<Kept>>, StoreError> {
-        let mut connection = self.readers.acquire().await?;
-        let keys: Vec<Key> = ids.iter().map(|id| (organization_id.clone(), id.0)).collect();
-        let kept = kept_of::<E>(&mut connection, &keys).await?;
-        Ok(kept.into_iter().map(|((_, id), kept)| (ConversationId(id), kept)).collect())
     }
 }
 
@@ -161,7 +156,7 @@ impl<E: Words> Index<E> {
     /// Compares what is indexed with what should be.
     async fn plan(&self, connection: &mut E::Connection, part: &[Key], touched: &[Touched]) -> Result<Plan, StoreError> {
         let agents = agents::<E>(connection, part, touched).await?;
-        let kept = kept_of::<E>(connection, part).await?;
+        let kept = many::kept::<E>(connection, part).await?;
         let mut indexed = indexed::<E>(connection, part).await?;
         let mut plan = Plan::default();
         for (key, kept) in kept {
@@ -205,15 +200,28 @@ fn compare(key: &Key, organization: i64, entries: Vec<Entry>, mut indexed: HashM
     plan.removed.extend(indexed.into_values());
 }
 
-fn keys(touched: &[Touched]) -> Vec<Key> {
-    touched.iter().map(|touched| (touched.organization_id.clone(), touched.conversation_id.0)).collect()
+/// What is read at once is no more than this, as it is kept, unless one conversation alone is more.
+const PART_BYTES: usize = 4 << 20;
+
+/// Divides conversations into parts of which what is kept can be held at once. Those nothing is kept of are left out.
+async fn parts_of<E: Words>(connection: &mut E::Connection, keys: &[Key]) -> Result<Vec<Vec<Key>>, StoreError> {
+    let mut parts: Vec<Vec<Key>> = Vec::new();
+    let mut room = 0_usize;
+    for (key, bytes) in many::sizes::<E>(connection, keys).await? {
+        match parts.last_mut() {
+            Some(part) if bytes <= room => part.push(key),
+            _ => {
+                parts.push(vec![key]);
+                room = PART_BYTES;
+            }
+        }
+        room = room.saturating_sub(bytes);
+    }
+    Ok(parts)
 }
 
-/// Returns keys as rows.
-pub(super) fn key_rows(keys: &[Key]) -> Rows<'_> {
-    Rows::new(keys.len())
-        .text("organization_id", keys.iter().map(|(organization_id, _)| organization_id.as_str()))
-        .id("conversation_id", keys.iter().map(|(_, conversation_id)| *conversation_id))
+fn keys(touched: &[Touched]) -> Vec<Key> {
+    touched.iter().map(|touched| (touched.organization_id.clone(), touched.conversation_id.0)).collect()
 }
 
 /// Notes who leads conversations, and keeps others from indexing them until the transaction is over: PostgreSQL locks also the rows

@@ -7,7 +7,6 @@
 #[cfg(test)]
 mod conformance;
 mod find;
-mod hits;
 mod index;
 mod postgres;
 mod sqlite;
@@ -26,12 +25,15 @@ use uuid::Uuid;
 
 use super::entry::Entry;
 use super::query::{Query, Term};
-use crate::kept::Kept;
+use crate::store::many::Key;
 
 /// The name of the reader that keeps the index: its durable consumer, and its position.
 pub const READER: &str = "transcript-search";
 /// Ordered by relevance are this many turns at most: the newest of those that fit.
 pub const MAX_RANKED: i64 = 10_000;
+
+/// So many turns that fit are looked at for each conversation that may be returned.
+pub const TURNS_EACH: u32 = 4;
 
 /// Returns the index in `database`.
 pub fn open(database: &Database) -> Arc<dyn SearchStore> {
@@ -150,7 +152,7 @@ impl Found {
 pub struct Matching {
     /// The conversations.
     pub conversations: Vec<ConversationId>,
-    /// Whether there are more.
+    /// Whether there may be more.
     pub truncated: bool,
 }
 
@@ -167,8 +169,9 @@ pub trait SearchStore: Send + Sync + 'static {
     /// Returns the turns that fit, in order.
     async fn find(&self, find: &Find<'_>) -> Result<Vec<Found>, StoreError>;
 
-    /// Returns the conversations with a turn that fits, spoken by anybody: of `among`, or, when that is empty, the `limit` in which it was
-    /// said last.
+    /// Returns the conversations with a turn that fits, spoken by anybody: of `among`, or, when that is empty, up to `limit`. Of all are
+    /// looked at [`TURNS_EACH`] turns for each of the limit at most: who asks wants few, and words that are said everywhere would take
+    /// long.
     async fn matching(
         &self,
         organization_id: &OrganizationId,
@@ -176,24 +179,7 @@ pub trait SearchStore: Send + Sync + 'static {
         among: &[ConversationId],
         limit: u32,
     ) -> Result<Matching, StoreError>;
-
-    /// Divides conversations into parts of which what is kept can be held at once.
-    async fn parts(
-        &self,
-        organization_id: &OrganizationId,
-        ids: &[ConversationId],
-    ) -> Result<Vec<Vec<ConversationId>>, StoreError>;
-
-    /// Returns what is kept of conversations.
-    async fn kept(
-        &self,
-        organization_id: &OrganizationId,
-        ids: &[ConversationId],
-    ) -> Result<HashMap<ConversationId, Vec<Kept>>, StoreError>;
 }
-
-/// A conversation, as a key.
-type Key = (OrganizationId, Uuid);
 
 /// A turn that is indexed.
 struct Indexed {
@@ -246,14 +232,15 @@ trait Words: Engine {
         find: &Find<'_>,
         organization: i64,
     ) -> impl Future<Output = Result<Vec<Found>, StoreError>> + Send;
-    /// Returns which of `among`, or, when it is empty, which `limit` at most, have a turn that fits.
-    fn matching(
+    /// Returns which of `among` have a turn that fits.
+    fn matching_among(
         connection: &mut Self::Connection,
         organization_id: &OrganizationId,
         query: &str,
         among: &[ConversationId],
-        limit: i64,
     ) -> impl Future<Output = Outcome<Vec<Uuid>>> + Send;
+    /// The statement for the conversations of `limit` ($3) spoken turns that fit, one after the other.
+    fn matching_sql() -> String;
     /// Returns a query as the engine takes it.
     fn query_text(query: &Query, organization: i64) -> String;
 }
@@ -351,8 +338,4 @@ fn role_of(number: i64) -> Result<Role, StoreError> {
         5 => Role::System,
         _ => return Err(StoreError::Corrupt("a role".to_owned())),
     })
-}
-
-fn organization_of(text: &str) -> Result<OrganizationId, StoreError> {
-    text.parse().map_err(|_| StoreError::Corrupt("an organization".to_owned()))
 }

@@ -90,29 +90,23 @@ impl Words for Postgres {
         found::<Self>(&Self::query(connection, &sql, &conditions.values, None).await?)
     }
 
-    async fn matching(
+    async fn matching_among(
         connection: &mut PgConnection,
         organization_id: &OrganizationId,
         query: &str,
         among: &[ConversationId],
-        limit: i64,
     ) -> Outcome<Vec<Uuid>> {
-        let rows = if among.is_empty() {
-            let sql = format!(
-                "select t.conversation_id from search_turns t where {FITTING} and t.role in (1, 2, 3) \
-                 group by t.conversation_id order by max(t.at) desc, t.conversation_id limit $3"
-            );
-            let values = [Value::Text(query), Value::Text(organization_id.as_str()), Value::Int(limit)];
-            Self::query(connection, &sql, &values, None).await?
-        } else {
-            let sql = "with {k} select distinct t.conversation_id from k join search_turns t \
-                       on t.organization_id = $2 and t.conversation_id = k.conversation_id \
-                       where t.words @@ cast($1 as tsquery) and t.role in (1, 2, 3)";
-            let rows = Rows::new(among.len()).id("conversation_id", among.iter().map(|id| id.0));
-            let values = [Value::Text(query), Value::Text(organization_id.as_str())];
-            Self::query(connection, sql, &values, Some(&rows)).await?
-        };
+        let sql = "with {k} select distinct t.conversation_id from k join search_turns t \
+                   on t.organization_id = $2 and t.conversation_id = k.conversation_id \
+                   where t.words @@ cast($1 as tsquery) and t.role in (1, 2, 3)";
+        let rows = Rows::new(among.len()).id("conversation_id", among.iter().map(|id| id.0));
+        let values = [Value::Text(query), Value::Text(organization_id.as_str())];
+        let rows = Self::query(connection, sql, &values, Some(&rows)).await?;
         rows.iter().map(|row| Columns::<Self>::of(row).id()).collect()
+    }
+
+    fn matching_sql() -> String {
+        format!("select t.conversation_id from search_turns t where {FITTING} and t.role in (1, 2, 3) limit $3")
     }
 
     fn query_text(query: &Query, organization: i64) -> String {

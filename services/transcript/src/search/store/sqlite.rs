@@ -4,6 +4,7 @@
 //! without looking at the others.
 
 use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use colloquy_storage::StoreError;
 use colloquy_storage::engine::{Columns, Engine, Outcome, Rows, Value};
@@ -98,32 +99,32 @@ impl Words for Sqlite {
         }
     }
 
-    async fn matching(
+    async fn matching_among(
         connection: &mut SqliteConnection,
         organization_id: &OrganizationId,
         query: &str,
         among: &[ConversationId],
-        limit: i64,
     ) -> Outcome<Vec<Uuid>> {
-        let mut values = vec![Value::Text(query), Value::Text(organization_id.as_str())];
+        let Some(range) = Range::among(connection, organization_id, among).await? else { return Ok(Vec::new()) };
         let ids = among.iter().map(|id| format!("\"{}\"", id.0.simple())).collect::<Vec<_>>().join(",");
         let ids = format!("[{ids}]");
-        let sql = if among.is_empty() {
-            values.push(Value::Int(limit));
-            format!(
-                "select t.conversation_id {FROM} and t.role in (1, 2, 3) \
-                 group by t.conversation_id order by max(t.at) desc, t.conversation_id limit $3"
-            )
-        } else {
-            let Some(range) = Range::among(connection, organization_id, among).await? else { return Ok(Vec::new()) };
-            values.extend([Value::Int(range.first), Value::Int(range.last), Value::Text(&ids)]);
-            format!(
-                "select distinct t.conversation_id {FROM} and t.role in (1, 2, 3) and w.rowid between $3 and $4 \
-                 and t.conversation_id in (select unhex(value) from json_each($5))"
-            )
-        };
+        let values = [
+            Value::Text(query),
+            Value::Text(organization_id.as_str()),
+            Value::Int(range.first),
+            Value::Int(range.last),
+            Value::Text(&ids),
+        ];
+        let sql = format!(
+            "select distinct t.conversation_id {FROM} and t.role in (1, 2, 3) and w.rowid between $3 and $4 \
+             and t.conversation_id in (select unhex(value) from json_each($5))"
+        );
         let rows = Self::query(connection, &sql, &values, None).await?;
         rows.iter().map(|row| Columns::<Self>::of(row).id()).collect()
+    }
+
+    fn matching_sql() -> String {
+        format!("select t.conversation_id {FROM} and t.role in (1, 2, 3) limit $3")
     }
 
     fn query_text(query: &Query, organization: i64) -> String {
@@ -147,6 +148,13 @@ fn document(entry: &Entry, organization: i64) -> String {
     entry.tokens.iter().map(token).collect::<Vec<_>>().join(" ")
 }
 
+/// Returns what tells a turn from others of its millisecond. Whoever sends events chooses the ids in them, and may choose alike ones.
+fn own_bits(conversation_id: Uuid, turn_id: Uuid, attempt: u32) -> i64 {
+    let mut hasher = DefaultHasher::new();
+    (conversation_id, turn_id, attempt).hash(&mut hasher);
+    hasher.finish() as i64 & OWN
+}
+
 /// Returns an id for each turn that no other has.
 async fn free_ids(connection: &mut SqliteConnection, changes: &[Change]) -> Result<Vec<i64>, StoreError> {
     let mut ids = vec![0; changes.len()];
@@ -157,10 +165,8 @@ async fn free_ids(connection: &mut SqliteConnection, changes: &[Change]) -> Resu
             return Ok(ids);
         }
         for &number in &waiting {
-            let entry = &changes[number].entry;
-            // Turn ids are hashes or random.
-            let own = (entry.turn_id.0.as_u128() >> (attempt % 96)) as i64 ^ i64::from(attempt / 96);
-            ids[number] = entry.at << OWN_BITS | own & OWN;
+            let Change { key, entry, .. } = &changes[number];
+            ids[number] = entry.at << OWN_BITS | own_bits(key.1, entry.turn_id.0, attempt);
         }
         let rows = Rows::new(waiting.len()).int("id", waiting.iter().map(|&number| ids[number]));
         let sql = "with {k} select t.id from k join search_turns t on t.id = k.id";
