@@ -1,7 +1,8 @@
 //! When each spoken turn begins and ends, whatever the provider left out.
 //!
-//! Times that are given are kept; ends are only moved so as not to precede their start, and starts so as not to precede the
-//! start of the turn before, since a reader may rely on both. What is missing is filled in from the neighbours.
+//! Times that are given are kept, also where a turn begins before the one that precedes it: somebody who goes on speaking is often
+//! told after whoever spoke meanwhile. What is missing is filled in from the neighbours. What is shown one after the other ([`in_order`])
+//! begins no earlier than what is shown before.
 
 use colloquy_events::Turn;
 use colloquy_figures::{LATEST_MS, Times};
@@ -14,7 +15,7 @@ const SHORTEST_MS: i64 = 1000;
 /// When a turn is spoken, in milliseconds from the start of the conversation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timing {
-    /// Where it begins; never negative, never before the turn that precedes it.
+    /// Where it begins; never negative.
     pub start_ms: i64,
     /// Where it ends; never before its start.
     pub end_ms: i64,
@@ -50,9 +51,22 @@ impl Source {
 /// their lengths. A turn without an end lasts until the next begins, and at least a second; the last one until the end of the
 /// conversation, or, if that is not known, for as long as it takes to say.
 pub fn of_turns(turns: &[Turn], duration_ms: Option<i64>) -> Vec<Option<Timing>> {
-    let mut spoken: Vec<Known> = turns.iter().filter(|turn| turn.is_spoken()).map(Known::of).collect();
-    let duration = duration_ms.filter(|ms| (0..=LATEST_MS).contains(ms));
+    timed(turns, spoken(turns).collect(), duration_ms)
+}
+
+/// Returns the times of each turn as [`of_turns`] does, but none begins before the one that precedes it.
+pub fn in_order(turns: &[Turn], duration_ms: Option<i64>) -> Vec<Option<Timing>> {
+    let mut spoken: Vec<Known> = spoken(turns).collect();
     order_known_starts(&mut spoken);
+    timed(turns, spoken, duration_ms)
+}
+
+fn spoken(turns: &[Turn]) -> impl Iterator<Item = Known> {
+    turns.iter().filter(|turn| turn.is_spoken()).map(Known::of)
+}
+
+fn timed(turns: &[Turn], spoken: Vec<Known>, duration_ms: Option<i64>) -> Vec<Option<Timing>> {
+    let duration = duration_ms.filter(|ms| (0..=LATEST_MS).contains(ms));
     let starts = fill_starts(&spoken, duration);
     let mut timings = spoken.iter().enumerate().map(|(i, known)| {
         let start_ms = starts[i];
@@ -190,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_times_count_as_missing_and_starts_never_go_back() {
+    fn impossible_times_count_as_missing() {
         let turns = [
             turn(Some(-200), Some(700), "before the call was answered"),
             turn(Some(5000), Some(4000), "ends before it starts"),
@@ -201,9 +215,17 @@ mod tests {
         let times = times(&turns, None);
         assert_eq!(times[0], (0, 700, "turn"));
         assert_eq!((times[1].0, times[1].2), (5000, "estimated"));
-        assert_eq!((times[2].0, times[2].2), (5000, "estimated"));
-        assert_eq!(times[3], (5000, 5000, "turn"));
-        assert_eq!(times[4], (5000, 5000, "turn"));
+        assert_eq!((times[2].0, times[2].2), (3000, "estimated"));
+        assert_eq!(times[3], (3000, 3500, "turn"));
+        assert_eq!(times[4], (7, 8, "turn"));
+        let shown: Vec<i64> = in_order(&turns, None).into_iter().flatten().map(|timing| timing.start_ms).collect();
+        assert_eq!(shown, [0, 5000, 5000, 5000, 5000]);
+    }
+
+    #[test]
+    fn whoever_goes_on_speaking_keeps_the_times_that_were_told_though_told_last() {
+        let turns = [turn(Some(5000), Some(6000), "meanwhile"), turn(Some(3000), Some(9000), "a long story")];
+        assert_eq!(times(&turns, None), [(5000, 6000, "turn"), (3000, 9000, "turn")]);
     }
 
     #[test]

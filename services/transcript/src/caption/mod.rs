@@ -65,7 +65,7 @@ pub struct Cue {
 
 /// Returns the cues of a conversation, in the order they are shown.
 pub fn cues(turns: &[Turn], options: &Options) -> Vec<Cue> {
-    let timings = timing::of_turns(turns, options.duration_ms);
+    let timings = timing::in_order(turns, options.duration_ms);
     let mut drafts = Vec::new();
     let mut turns_of_speaker: BTreeMap<String, i64> = BTreeMap::new();
     for (index, (turn, timing)) in turns.iter().zip(timings).enumerate() {
