@@ -62,7 +62,8 @@ impl Column<'_> {
     }
 }
 
-/// Rows that one statement works on: the table `k`.
+/// Rows that one statement works on: the table `k`. Statements look tables up by it as `from k cross join t where …`: SQLite takes a
+/// cross join in the order in which it is written, and would read the whole of a large table at its own choice.
 #[derive(Debug, Default)]
 pub struct Rows<'a> {
     len: usize,
@@ -516,6 +517,29 @@ mod tests {
         let sizes: Vec<usize> = chunks(300).map(|chunk| chunk.len()).collect();
         assert_eq!(sizes, [128, 128, 32, 8, 1, 1, 1, 1]);
         assert_eq!(chunks(0).count(), 0);
+    }
+
+    #[tokio::test]
+    async fn tables_are_looked_up_by_the_rows_and_not_read_whole() {
+        let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
+        let mut connection = pool.acquire().await.unwrap();
+        sqlx::raw_sql("create table t (a text not null, b blob not null, c integer, unique (a, b)) strict")
+            .execute(&mut *connection)
+            .await
+            .unwrap();
+        let rows = Rows::new(128).text("a", ["x"; 128].into_iter()).id("b", (0..128).map(Uuid::from_u128));
+        for statement in [
+            "select min(t.c), max(t.c) from k cross join t where t.a = 'x' and t.b = k.b",
+            "select min(t.rowid), max(t.rowid) from k cross join t where t.a = 'x' and t.b = k.b",
+            "select t.a, t.b, sum(t.c) from k cross join t where t.a = k.a and t.b = k.b group by t.a, t.b",
+            "update t set c = 1 from k where t.a = k.a and t.b = k.b",
+            "delete from t where (a, b) in (select a, b from k)",
+        ] {
+            let sql = format!("explain query plan with {{k}} {statement}");
+            let plan = Sqlite::query(&mut connection, &sql, &[], Some(&rows)).await.unwrap();
+            let plan: Vec<String> = plan.iter().map(|row| Sqlite::text(row, 3).unwrap().unwrap()).collect();
+            assert!(plan.iter().any(|step| step.ends_with("(a=? AND b=?)")), "{statement}: {plan:?}");
+        }
     }
 
     #[test]

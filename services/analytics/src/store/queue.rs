@@ -86,7 +86,7 @@ pub(super) async fn held<E: Engine>(
 ) -> Result<HashSet<(Key, Uuid)>, StoreError> {
     let sql = format!(
         "with {{k}} select analysis_queue.organization_id, analysis_queue.conversation_id, analysis_queue.claimed_by \
-         from k join analysis_queue on {HELD} \
+         from k cross join analysis_queue where {HELD} \
          order by analysis_queue.organization_id, analysis_queue.conversation_id {}",
         E::FOR_UPDATE
     );

@@ -28,8 +28,8 @@ pub(crate) fn organization_of(text: &str) -> Result<OrganizationId, StoreError> 
 /// Returns how many bytes are kept of conversations, in no order; of which nothing was heard, they are missing.
 pub(crate) async fn sizes<E: Engine>(connection: &mut E::Connection, keys: &[Key]) -> Result<Vec<(Key, usize)>, StoreError> {
     let sql = "with {k} select e.organization_id, e.conversation_id, sum(length(e.data)) \
-               from k join transcript_events e \
-               on e.organization_id = k.organization_id and e.conversation_id = k.conversation_id \
+               from k cross join transcript_events e \
+               where e.organization_id = k.organization_id and e.conversation_id = k.conversation_id \
                group by e.organization_id, e.conversation_id";
     let read = |row: &E::Row| {
         let mut columns = Columns::<E>::of(row);
@@ -42,8 +42,8 @@ pub(crate) async fn sizes<E: Engine>(connection: &mut E::Connection, keys: &[Key
 /// Returns what is kept of conversations, however much it is.
 pub(crate) async fn kept<E: Engine>(connection: &mut E::Connection, keys: &[Key]) -> Result<HashMap<Key, Vec<Kept>>, StoreError> {
     let sql = "with {k} select e.organization_id, e.conversation_id, e.lane, e.rank, e.data \
-               from k join transcript_events e \
-               on e.organization_id = k.organization_id and e.conversation_id = k.conversation_id";
+               from k cross join transcript_events e \
+               where e.organization_id = k.organization_id and e.conversation_id = k.conversation_id";
     let mut found: HashMap<Key, Vec<Kept>> = HashMap::new();
     for row in E::query(connection, sql, &[], Some(&key_rows(keys))).await? {
         let mut columns = Columns::<E>::of(&row);

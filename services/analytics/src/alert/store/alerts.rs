@@ -122,7 +122,8 @@ pub(super) async fn resolve<E: Engine>(
 impl<E: Engine> SqlStore<E> {
     pub(super) async fn read_raised(&self, organization: &OrganizationId, alerts: &[Uuid]) -> Result<Vec<Uuid>, StoreError> {
         let rows = Rows::new(alerts.len()).id("alert_id", alerts.iter().copied());
-        let sql = "with {k} select a.alert_id from k join alerts a on a.organization_id = $1 and a.alert_id = k.alert_id";
+        let sql =
+            "with {k} select a.alert_id from k cross join alerts a where a.organization_id = $1 and a.alert_id = k.alert_id";
         let mut connection = self.readers.acquire().await?;
         let found = E::query(&mut connection, sql, &[Value::Text(organization.as_str())], Some(&rows)).await?;
         Ok(found.iter().map(|row| Columns::<E>::of(row).id()).collect::<Result<_, _>>()?)

@@ -246,8 +246,8 @@ impl<E: Engine> Runs for SqlStore<E> {
                  select run_id from ( \
                      select r.run_id, row_number() over ( \
                          partition by r.conversation_id, r.analyzer_id order by r.ran_at desc, r.run_id desc) as place \
-                     from k join analyzer_runs r \
-                         on r.organization_id = $1 and r.conversation_id = k.conversation_id and r.succeeded) as numbered \
+                     from k cross join analyzer_runs r \
+                         where r.organization_id = $1 and r.conversation_id = k.conversation_id and r.succeeded) as numbered \
                  where place = 1) \
              select {} from newest join analyzer_runs r on r.organization_id = $1 and r.run_id = newest.run_id \
              order by r.ran_at, r.run_id",

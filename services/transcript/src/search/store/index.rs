@@ -248,9 +248,9 @@ async fn agents<E: Words>(
     touched: &[Touched],
 ) -> Result<HashMap<Key, String>, StoreError> {
     let sql = "with {k} select c.organization_id, c.conversation_id, c.agent_id, c.agent_rank \
-               from k join search_conversations c \
-               on c.organization_id = k.organization_id and c.conversation_id = k.conversation_id \
-               where c.agent_id is not null";
+               from k cross join search_conversations c \
+               where c.organization_id = k.organization_id and c.conversation_id = k.conversation_id \
+               and c.agent_id is not null";
     let mut known: HashMap<Key, Agent> = HashMap::new();
     for row in E::query(connection, sql, &[], Some(&key_rows(part))).await? {
         let mut columns = Columns::<E>::of(&row);
@@ -276,7 +276,7 @@ async fn indexed<E: Words>(
     let sql = format!(
         "with {{k}} select t.organization_id, t.conversation_id, t.turn_id, cast(t.number as bigint), cast(t.role as bigint), \
          t.agent_id, t.at, t.hash, {} \
-         from k join search_turns t on t.organization_id = k.organization_id and t.conversation_id = k.conversation_id",
+         from k cross join search_turns t where t.organization_id = k.organization_id and t.conversation_id = k.conversation_id",
         E::ID
     );
     let mut found: HashMap<Key, HashMap<Uuid, Indexed>> = HashMap::new();

@@ -169,7 +169,7 @@ async fn free_ids(connection: &mut SqliteConnection, changes: &[Change]) -> Resu
             ids[number] = entry.at << OWN_BITS | own_bits(key.1, entry.turn_id.0, attempt);
         }
         let rows = Rows::new(waiting.len()).int("id", waiting.iter().map(|&number| ids[number]));
-        let sql = "with {k} select t.id from k join search_turns t on t.id = k.id";
+        let sql = "with {k} select t.id from k cross join search_turns t where t.id = k.id";
         let taken = Sqlite::query(connection, sql, &[], Some(&rows)).await?;
         let taken: HashSet<i64> = taken.iter().map(|row| Columns::<Sqlite>::of(row).int()).collect::<Outcome<_>>()?;
         waiting.retain(|&number| taken.contains(&ids[number]) || !given.insert(ids[number]));
@@ -197,8 +197,8 @@ impl Range {
         organization_id: &OrganizationId,
         ids: &[ConversationId],
     ) -> Outcome<Option<Self>> {
-        let sql = "with {k} select min(t.id), max(t.id) from k join search_turns t \
-                   on t.organization_id = $1 and t.conversation_id = k.conversation_id";
+        let sql = "with {k} select min(t.id), max(t.id) from k cross join search_turns t \
+                   where t.organization_id = $1 and t.conversation_id = k.conversation_id";
         let rows = Rows::new(ids.len()).id("conversation_id", ids.iter().map(|id| id.0));
         let mut range: Option<Self> = None;
         // One row a chunk.
