@@ -137,6 +137,13 @@ impl Calling {
         call
     }
 
+    /// Returns the key as headers.
+    pub(crate) fn headers(&self) -> HeaderMap {
+        let mut metadata = MetadataMap::new();
+        self.present(&mut metadata);
+        metadata.into_headers()
+    }
+
     fn present(&self, metadata: &mut MetadataMap) {
         if let Some(key) = &self.api_key {
             metadata.insert("x-api-key", key.clone());

@@ -7,28 +7,33 @@
 //! 5. shed: refuses early instead of queueing without bound;
 //! 6. compress: JSON and text, never recordings.
 //!
-//! The time limit stands around groups of routes instead: some have bodies that take long.
+//! The time limit stands around groups of routes instead: some have bodies that take long. So does the look at the key: some are
+//! answered without one.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{FromRequestParts as _, MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use colloquy_service::{metrics, telemetry};
 use futures::FutureExt;
 use http::{Extensions, HeaderMap, Method, StatusCode, Version};
 use tokio::sync::Semaphore;
+use tonic::Code;
 use tower_http::CompressionLevel;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
 use tracing::Instrument;
 use tracing::field::Empty;
 
+use crate::Edge;
+use crate::clients::Calling;
 use crate::problem::Refusal;
 use crate::request_id::{self, RequestId};
+use crate::upload;
 
 /// How many requests are answered at once; more are refused with a retry hint.
 const MAX_CONCURRENT_REQUESTS: usize = 4_096;
@@ -52,6 +57,20 @@ pub(crate) fn around(router: Router) -> Router {
         .layer(from_fn(measure))
         .layer(from_fn(trace))
         .layer(from_fn(request_id::layer))
+}
+
+/// Refuses whoever has no key of ours, before anything of the request is read: strangers learn nothing of what it should look like. What
+/// the key may do, the services say, and when access cannot be asked they say that too.
+pub(crate) async fn known_key(State(edge): State<Arc<Edge>>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let Ok(calling) = Calling::from_request_parts(&mut parts, &()).await;
+    match edge.live.authenticator.key_of(&calling.headers()).await {
+        Err(status) if status.code() == Code::Unauthenticated => {
+            upload::discard_unless_held_back(&parts.headers, body).await;
+            Refusal::from(status).into_response()
+        }
+        Ok(_) | Err(_) => next.run(Request::from_parts(parts, body)).await,
+    }
 }
 
 /// Puts a time limit around routes whose bodies are small.

@@ -100,7 +100,7 @@ pub(crate) struct Live {
     conversations: ConversationServiceClient<Transport>,
     transcripts: TranscriptServiceClient<Transport>,
     analytics: AnalyticsServiceClient<Transport>,
-    authenticator: Authenticator,
+    pub(crate) authenticator: Authenticator,
     clock: Arc<dyn Clock>,
     hub: Hub,
     keys: Arc<Keys>,

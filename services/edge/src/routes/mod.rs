@@ -31,7 +31,7 @@ use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::layers::time_limit;
+use crate::layers::{known_key, time_limit};
 use crate::{Edge, openapi};
 
 type Routes = OpenApiRouter<Arc<Edge>>;
@@ -115,10 +115,11 @@ fn elevenlabs_shaped() -> Routes {
 /// Returns the routes and their description.
 pub(crate) fn all(edge: &Arc<Edge>) -> (Router<Arc<Edge>>, OpenApi) {
     let limit = from_fn_with_state(edge.settings.request_timeout, time_limit);
+    let key = from_fn_with_state(Arc::clone(edge), known_key);
     let (described, document) = described();
-    let quick = described.quick.layer(limit.clone());
+    let quick = described.quick.layer(key.clone()).layer(limit.clone());
     let alias = Router::new()
-        .merge(conversations().split_for_parts().0.layer(limit.clone()))
+        .merge(conversations().split_for_parts().0.layer(key).layer(limit.clone()))
         .merge(recordings().merge(conversation_streams()).split_for_parts().0);
     let health = Router::new().route("/healthz", get(health::live)).route("/readyz", get(health::ready)).layer(limit);
     let router = Router::new().nest("/v1", quick.merge(described.slow)).nest("/v1/voiceai", alias).merge(health);

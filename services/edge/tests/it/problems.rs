@@ -94,12 +94,15 @@ async fn request_ids_are_taken_over_when_they_are_plain() {
 #[tokio::test]
 async fn keys_travel_on_as_they_came() {
     let fake = Fake::default();
-    fake.get_with("/v1/agents", &[("x-api-key", "a"), ("authorization", "Bearer b")]).await;
+    fake.get_with("/v1/agents", &[("x-api-key", "k"), ("authorization", "Bearer b")]).await;
     let call = fake.last("ListAgents");
-    assert_eq!((call.api_key.as_deref(), call.authorization.as_deref()), (Some("a"), Some("Bearer b")));
-    fake.get_with("/v1/agents", &[("x-colloquy-service-token", "stolen")]).await;
-    let call = fake.last("ListAgents");
-    assert_eq!((call.api_key, call.authorization), (None, None));
+    assert_eq!((call.api_key.as_deref(), call.authorization.as_deref()), (Some("k"), Some("Bearer b")));
+    // The token of services opens nothing here.
+    let own = [("x-api-key", "own"), ("x-colloquy-service-token", "stolen")];
+    assert_eq!(fake.get_with("/v1/agents", &own).await.status, 200);
+    assert_eq!(fake.last("ListAgents").api_key.as_deref(), Some("own"));
+    let stolen = [("authorization", "Bearer b"), ("x-colloquy-service-token", "stolen")];
+    assert_eq!(fake.get_with("/v1/agents", &stolen).await.status, 401);
 }
 
 #[tokio::test]

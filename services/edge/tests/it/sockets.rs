@@ -18,7 +18,8 @@ async fn serve(fake: &Fake) -> SocketAddr {
 }
 
 fn head(path: &str, length: usize) -> String {
-    format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n")
+    let kind = "content-type: application/json";
+    format!("POST {path} HTTP/1.1\r\nhost: localhost\r\nx-api-key: k\r\n{kind}\r\ncontent-length: {length}\r\n\r\n")
 }
 
 #[tokio::test]
@@ -32,6 +33,20 @@ async fn the_sender_of_a_refused_body_sees_the_answer() {
     let mut answer = [0; 12];
     connection.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 413");
+}
+
+#[tokio::test]
+async fn a_stranger_who_sends_much_sees_the_answer() {
+    let fake = Fake::default();
+    let mut connection = TcpStream::connect(serve(&fake).await).await.unwrap();
+    let length = 8 << 20;
+    let head = head("/v1/events", length).replace("x-api-key: k", "x-api-key: wrong");
+    connection.write_all(head.as_bytes()).await.unwrap();
+    connection.write_all(&vec![b' '; length]).await.expect("the connection is not reset");
+    let mut answer = [0; 12];
+    connection.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 401");
+    assert!(fake.calls().is_empty());
 }
 
 #[tokio::test]

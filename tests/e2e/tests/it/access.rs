@@ -91,6 +91,32 @@ async fn answer(server: &Server, route: &Route, key: Option<&str>) -> StatusCode
 }
 
 #[tokio::test]
+async fn strangers_are_not_told_what_a_request_should_look_like() {
+    for engine in Engine::all().await {
+        let server = Server::start(engine).await;
+        let nonsense = [
+            (Method::GET, "/v1/conversations?bogus=1"),
+            (Method::GET, "/v1/voiceai/conversations?bogus=1"),
+            (Method::GET, "/v1/analytics/agents?bogus=1"),
+            (Method::POST, "/v1/analytics/query"),
+            (Method::POST, "/v1/alert-rules"),
+            (Method::POST, "/v1/analyzers"),
+            (Method::POST, "/v1/events"),
+        ];
+        for (method, path) in nonsense {
+            for (key, expected) in [(None, 401), (Some("wrong"), 401), (Some("e2e-administrator-key"), 400)] {
+                let mut request =
+                    server.anonymous(method.clone(), path).body("nonsense").header("content-type", "application/json");
+                if let Some(key) = key {
+                    request = request.header("x-api-key", key);
+                }
+                assert_eq!(request.send().await.unwrap().status(), expected, "{method} {path} with {key:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn every_route_keeps_strangers_out() {
     for engine in Engine::all().await {
         let server = Server::start(engine).await;

@@ -8,9 +8,17 @@ use colloquy_proto::access::v1::access_service_server::AccessService;
 use colloquy_types::KeyId;
 use tonic::{Request, Response, Status};
 
-/// The keys there are. Clones share them.
-#[derive(Clone, Default)]
+/// The keys there are: to begin with those that requests of tests carry. Clones share them.
+#[derive(Clone)]
 pub(crate) struct FakeAccess(Arc<Mutex<HashMap<String, pb::AuthenticateResponse>>>);
+
+impl Default for FakeAccess {
+    fn default() -> Self {
+        let access = Self(Arc::default());
+        ["k", "own"].into_iter().for_each(|key| access.add(key, "default", &["conversations:read"]));
+        access
+    }
+}
 
 impl FakeAccess {
     /// Adds a key of an organization, or changes it.
