@@ -71,7 +71,10 @@ pub fn rule(given: pb::AlertRule, identity: Identity, at: &str, errors: &mut Fie
             None
         }
         (Some(Scope::Conversation), Some(_)) => {
-            found.add(field("metric"), "a rule on conversations has none");
+            found.add(
+                field("metric"),
+                "a rule on conversations has none, and neither window, threshold nor what else belongs to it",
+            );
             None
         }
         (_, _) => Some(None),
@@ -334,8 +337,8 @@ fn metric(given: &pb::AlertMetric, has_conditions: bool, at: &str, errors: &mut 
         if !has_conditions {
             found.add(field("comparison"), "a share needs conditions: it is the part of the conversations that meet them");
         }
-    } else if let Err(message) = measure::read(&given.field, &given.op) {
-        found.add(field("field"), message);
+    } else if let Err(bad) = measure::read(&given.field, &given.op) {
+        found.add(field(bad.part), bad.message);
     }
     if !given.threshold.is_finite() {
         found.add(field("threshold"), "must be a finite number");

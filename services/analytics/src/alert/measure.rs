@@ -14,7 +14,7 @@ use super::rule::{Comparison, Condition, Metric, Needs, Op, Rule, Subject, Test}
 use super::state::Measured;
 use crate::analysed::Frontier;
 use crate::features::Features;
-use crate::query::{Measure, NumberOf, Op as Measuring, Queries, Subject as Measurable};
+use crate::query::{BadMeasure, Measure, NumberOf, Op as Measuring, Queries, Subject as Measurable};
 
 /// Measures conversations that began in `[from, to)`.
 #[async_trait]
@@ -91,11 +91,15 @@ impl Measures for Figures {
 ///
 /// # Errors
 /// What is wrong, for people.
-pub fn read(field: &str, op: &str) -> Result<Measure, String> {
-    let measure = Measure::parse(field, op).map_err(|bad| bad.message)?;
+pub fn read(field: &str, op: &str) -> Result<Measure, BadMeasure> {
+    let bad_op = |message: String| BadMeasure { part: "op", message };
+    if op.is_empty() {
+        return Err(bad_op("is required: what the rule measures, for example count, or avg of a field".to_owned()));
+    }
+    let measure = Measure::parse(field, op)?;
     match measure.op {
         Measuring::Histogram | Measuring::ConcurrencyPeak | Measuring::ConcurrencyAvg => {
-            Err(format!("a rule over a window compares one value made of its conversations, which '{op}' is not"))
+            Err(bad_op(format!("a rule over a window compares one value made of its conversations, which '{op}' is not")))
         }
         _ => Ok(measure),
     }
@@ -218,7 +222,8 @@ impl Sight {
             "before": self.before,
             "matching": self.part.map(|(matching, _)| matching),
             "of": self.part.map(|(_, watched)| watched),
-            "conversations": self.measured.count,
+            // Of a change, those of the window that is named.
+            "conversations": if self.part.is_some() { self.measured.count } else { self.affected },
             "window_from": from,
             "window_to": to,
         });

@@ -11,6 +11,7 @@ use super::concurrency::Concurrency;
 use super::link::Link;
 use super::question::{Layout, Order, Question};
 use super::request::MOST_ROWS;
+use super::schema::Source;
 use super::table::Key;
 
 /// A dimension with more values than this needs an order and a limit: nobody reads all of them.
@@ -35,7 +36,7 @@ pub(crate) fn lay_out(
             Row { key, values, formulas }
         })
         .collect();
-    rows.sort_unstable_by(|one, other| one.compare(other, layout, &answer));
+    rows.sort_unstable_by(|one, other| one.compare(other, question, layout, &answer));
     let truncated = rows.len() > layout.limit;
     rows.truncate(layout.limit);
     let step = question.buckets.step.map_or("", |step| step.name());
@@ -100,11 +101,12 @@ struct Row {
 }
 
 impl Row {
-    fn compare(&self, other: &Self, layout: &Layout, answer: &Answer) -> Ordering {
+    fn compare(&self, other: &Self, question: &Question, layout: &Layout, answer: &Answer) -> Ordering {
+        let by_value = |number: usize| self.compare_values(other, number, question, answer);
         for (by, descends) in &layout.order {
             let ordering = match by {
                 Order::Bucket => reversed(self.key.bucket.cmp(&other.key.bucket), *descends),
-                Order::Dimension(number) => reversed(self.word(*number, answer).cmp(other.word(*number, answer)), *descends),
+                Order::Dimension(number) => reversed(by_value(*number), *descends),
                 Order::Measure(number) => numbers(self.number(*number), other.number(*number), *descends),
                 Order::Formula(number) => numbers(self.formulas[*number], other.formulas[*number], *descends),
             };
@@ -112,8 +114,17 @@ impl Row {
                 return ordering;
             }
         }
-        let words = |row: &Self| [0, 1, 2].map(|number| row.word(number, answer).to_owned());
-        self.key.bucket.cmp(&other.key.bucket).then_with(|| words(self).cmp(&words(other)))
+        let values = (0..question.dimensions.len()).map(by_value);
+        std::iter::once(self.key.bucket.cmp(&other.key.bucket)).chain(values).find(|one| one.is_ne()).unwrap_or(Ordering::Equal)
+    }
+
+    /// Compares the values of a dimension: words as words, hours and days of the week as numbers.
+    fn compare_values(&self, other: &Self, dimension: usize, question: &Question, answer: &Answer) -> Ordering {
+        let (one, other) = (self.word(dimension, answer), other.word(dimension, answer));
+        match &question.dimensions[dimension].source {
+            Source::HourOfDay | Source::DayOfWeek => one.parse::<u8>().ok().cmp(&other.parse::<u8>().ok()),
+            Source::Column(_) | Source::Words(_) | Source::Extracted(_) => one.cmp(other),
+        }
     }
 
     fn word<'a>(&self, dimension: usize, answer: &'a Answer) -> &'a str {

@@ -163,7 +163,12 @@ const RATES_WRITTEN: [(&str, &str, &str, &str); 12] = [
     ("completed", r#"status = "completed""#, IS_OVER, "completed, of those that are over"),
     ("failed", r#"status = "failed""#, IS_OVER, "failed, of those that are over"),
     ("abandoned", r#"status = "abandoned""#, IS_OVER, "abandoned, of those that are over"),
-    ("csat", "caller_rating >= 4", "caller_rating >= 1 AND caller_rating <= 5", "ratings of 4 and 5, of callers' ratings"),
+    (
+        "csat",
+        "caller_rating >= 4",
+        "caller_rating >= 1 AND caller_rating <= 5",
+        "ratings of 4 and 5, of callers' ratings from 1 to 5; a thumb up is 5, a thumb down 1",
+    ),
     ("negative_sentiment", r#"sentiment = "negative""#, "sentiment:*", "in a negative mood, of those whose mood is known"),
     (
         "interrupted",

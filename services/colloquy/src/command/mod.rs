@@ -35,7 +35,7 @@ fn command() -> Command {
                     Arg::new("services")
                         .value_name("SERVICE")
                         .num_args(0..)
-                        .help("access, conversation-store, edge, ingestion, transcript; none means all"),
+                        .help("access, analytics, conversation-store, edge, ingestion, notification, transcript; none means all"),
                 )
                 .args(settings::arguments()),
         )

@@ -22,6 +22,7 @@ use crate::query::{NoQuery, Query};
 use crate::shape::alert::{AlertRule, AlertRulePage, Backtest};
 use crate::shape::time::to_message;
 
+const LONGEST_S: i64 = 3_660 * 86_400;
 const A_LENGTH: &str = "a length of time such as 90s, 15m, 2h or 7d, or a number of seconds";
 
 /// A rule to make. One on a single conversation has `conditions`; one over a window has `metric`, `window`, `comparison` and
@@ -374,8 +375,13 @@ fn length(object: &mut Object<'_>, name: &'static str, errors: &mut FieldErrors)
         _ => None,
     };
     match seconds {
-        Some(seconds) if (0..=3_660 * 86_400).contains(&seconds) => Some(prost_types::Duration { seconds, nanos: 0 }),
-        _ => {
+        // How long it may be, the service says.
+        Some(seconds) if (0..=LONGEST_S).contains(&seconds) => Some(prost_types::Duration { seconds, nanos: 0 }),
+        Some(_) => {
+            errors.add(object.path_of(name), "must be from one minute to 30 days");
+            None
+        }
+        None => {
             errors.add(object.path_of(name), format!("must be {A_LENGTH}"));
             None
         }

@@ -19,7 +19,7 @@ use crate::path::Id;
 use crate::problem::{Refusal, finish};
 use crate::query::{NoQuery, Query};
 use crate::shape::analytics::{
-    AgentTable, AnalysisSettings, AnalyticsAnswer, AnalyticsSchema, Comparisons, ConversationAnalytics, Patterns,
+    AgentTable, AnalysisSettings, AnalyticsAnswer, AnalyticsSchema, Asked, Comparisons, ConversationAnalytics, Patterns,
 };
 use crate::shape::time::to_message;
 
@@ -132,11 +132,11 @@ pub(super) async fn ask(
     let body = body::read(request, JSON, MAX_SMALL_BODY_BYTES, edge.settings.idle_timeout).await?;
     let question = read_question(&body)?;
     let dimensions = question.dimensions.clone();
-    let aliases: Vec<String> = (question.measures.iter().map(|measure| measure.alias.clone()))
-        .chain(question.formulas.iter().map(|formula| formula.alias.clone()))
-        .collect();
+    let measures = question.measures.iter().map(|measure| Asked { alias: measure.alias.clone(), is_rate: measure.op == "rate" });
+    let formulas = question.formulas.iter().map(|formula| Asked { alias: formula.alias.clone(), is_rate: false });
+    let asked: Vec<Asked> = measures.chain(formulas).collect();
     let answer = edge.clients.analytics.clone().query_analytics(calling.call(question)).await?.into_inner();
-    json(&AnalyticsAnswer::new(answer, dimensions, aliases))
+    json(&AnalyticsAnswer::new(answer, dimensions, asked))
 }
 
 fn read_question(body: &[u8]) -> Result<pb::QueryAnalyticsRequest, Refusal> {
@@ -151,7 +151,7 @@ fn read_question(body: &[u8]) -> Result<pb::QueryAnalyticsRequest, Refusal> {
         filter: filter(&mut object, &mut errors),
         time: object.object("time", &mut errors).value().map(|time| read_time(time, &mut errors)),
         order_by: object.read("order_by", "an array of strings", &mut errors).value().unwrap_or_default(),
-        limit: object.read("limit", "a whole number from 1 to 10000", &mut errors).value().unwrap_or_default(),
+        limit: limit(&mut object, &mut errors),
         formulas: elements(&mut object, "formulas", &mut errors, read_formula),
         min_position: object.read("min_position", "a whole number", &mut errors).value().unwrap_or_default(),
         organization_id: String::new(),
@@ -161,10 +161,20 @@ fn read_question(body: &[u8]) -> Result<pb::QueryAnalyticsRequest, Refusal> {
     Ok(question)
 }
 
+/// Reads how many rows are wanted; 0 when that is not said.
+fn limit(object: &mut Object<'_>, errors: &mut FieldErrors) -> i32 {
+    const ROWS: &str = "a whole number from 1 to 10000";
+    let given = object.read("limit", ROWS, errors).value();
+    if given.is_some_and(|limit| !(1..=10_000).contains(&limit)) {
+        errors.add("limit", format!("must be {ROWS}"));
+    }
+    given.unwrap_or_default()
+}
+
 fn read_measure(mut object: Object<'_>, errors: &mut FieldErrors) -> pb::Measure {
     let field = object.text("field", errors).value().unwrap_or_default();
     let op = object.required_text("op", errors).unwrap_or_default();
-    let alias = object.text("alias", errors).value();
+    let alias = object.text("alias", errors).value().filter(|alias| !alias.is_empty());
     let filter = filter(&mut object, errors);
     object.finish(errors);
     let alias = alias.unwrap_or_else(|| if field.is_empty() { op.clone() } else { format!("{op}_{field}").replace('.', "_") });
@@ -315,7 +325,8 @@ fn read_segment(mut object: Object<'_>, errors: &mut FieldErrors) -> pb::Segment
 
 /// Compare agents
 ///
-/// A table of agents with what their conversations come to, busiest first. Needs the scope `analytics:read`.
+/// A table of agents with what their conversations come to, busiest first. Looks at the conversations that began from `started_after` to
+/// `started_before`: up to now unless told, and 30 days long unless told. Needs the scope `analytics:read`.
 #[utoipa::path(get, path = "/analytics/agents", tag = "Analytics", operation_id = "list_agent_performance",
     params(listing::FilterParameters),
     responses((status = 200, description = "The agents.", body = AgentTable)))]
@@ -329,7 +340,8 @@ pub(super) async fn agents(State(edge): State<Arc<Edge>>, calling: Calling, mut 
 
 /// Find patterns
 ///
-/// The ways conversations go most often, from topic to outcome, and the turns where they fail. Needs the scope `analytics:read`.
+/// The ways conversations go most often, from topic to outcome, and the turns where they fail. Looks at the conversations that began from
+/// `started_after` to `started_before`: up to now unless told, and 30 days long unless told. Needs the scope `analytics:read`.
 #[utoipa::path(get, path = "/analytics/patterns", tag = "Analytics", operation_id = "find_patterns",
     params(listing::FilterParameters, ("limit" = Option<i32>, Query, minimum = 1, maximum = 100, description = "How many of each; default 20.")),
     responses((status = 200, description = "The patterns.", body = Patterns)))]

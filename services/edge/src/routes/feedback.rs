@@ -25,7 +25,7 @@ pub(super) struct NewFeedback {
     /// From 1 to 5.
     #[schema(minimum = 1, maximum = 5)]
     rating: Option<u32>,
-    /// `up` or `down`.
+    /// `up` or `down`; where figures count ratings from 1 to 5, as 5 or 1.
     thumbs: Option<String>,
     /// In their words; at most 4,000 characters.
     #[schema(max_length = 4000)]

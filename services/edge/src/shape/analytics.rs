@@ -9,7 +9,7 @@ mod schema;
 mod settings;
 
 pub(crate) use agents::AgentTable;
-pub(crate) use answer::AnalyticsAnswer;
+pub(crate) use answer::{AnalyticsAnswer, Asked};
 pub(crate) use comparison::Comparisons;
 pub(crate) use conversation::{ConversationAnalytics, CustomValue};
 pub(crate) use patterns::Patterns;

@@ -69,7 +69,7 @@ impl fmt::Display for BadQuery {
             Reason::TooManyTerms => write!(f, "must hold at most {MAX_TERMS} words and phrases"),
             Reason::OpenPhrase => f.write_str("the phrase that begins here has no closing quotation mark"),
             Reason::ShortPrefix => write!(f, "a prefix must have at least {MIN_PREFIX_CHARS} letters before its '*'"),
-            Reason::Star => f.write_str("'*' may only end a word or follow a phrase"),
+            Reason::Star => f.write_str("'*' may only end a word or follow the closing quotation mark of a phrase"),
         }
     }
 }
@@ -148,6 +148,11 @@ fn next(letters: &[char], at: &mut usize) -> Result<Option<Written>, BadQuery> {
         let length = letters[from + 1..].iter().position(|letter| is_quote(*letter));
         let end = from + 1 + length.ok_or_else(|| bad(from, Reason::OpenPhrase))?;
         let is_prefix = letters.get(end + 1) == Some(&'*');
+        // Whoever writes `"cancel my sub*"` means `"cancel my sub"*`, and would find nothing.
+        let ends_word = |place: &usize| letters[*place] == '*' && letters[place - 1].is_alphanumeric();
+        if let Some(star) = (from + 1..end).find(ends_word) {
+            return Err(bad(star, Reason::Star));
+        }
         *at = end + 1 + usize::from(is_prefix);
         return Ok(Some(Written { at: begin, text: letters[from + 1..end].iter().collect(), is_excluded, is_prefix }));
     }
@@ -220,8 +225,8 @@ mod tests {
             ("-foo -\"bar baz\"", "must hold a word that is not excluded by '-'"),
             ("foo \"bar baz", "column 5: the phrase that begins here has no closing quotation mark"),
             ("foo -\"bar", "column 6: the phrase that begins here has no closing quotation mark"),
-            ("foo b*r", "column 6: '*' may only end a word or follow a phrase"),
-            ("foo **", "column 5: '*' may only end a word or follow a phrase"),
+            ("foo b*r", "column 6: '*' may only end a word or follow the closing quotation mark of a phrase"),
+            ("foo **", "column 5: '*' may only end a word or follow the closing quotation mark of a phrase"),
             ("foo *", "column 5: a prefix must have at least 2 letters before its '*'"),
             ("foo é*", "column 5: a prefix must have at least 2 letters before its '*'"),
         ];
