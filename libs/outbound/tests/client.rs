@@ -260,5 +260,7 @@ async fn any_limit_can_be_given() {
     let endless = Limits { max_bytes: u64::MAX, timeout: Duration::MAX, max_redirects: usize::MAX };
     assert_eq!(body(client().get(&server.url("/fine"), &endless).await.unwrap()).await.unwrap(), b"music");
     let nothing = Limits { max_bytes: 0, timeout: Duration::ZERO, max_redirects: 0 };
-    assert_eq!(client().get(&server.url("/fine"), &nothing).await.unwrap_err(), Error::Timeout);
+    // A server next door may answer within the millisecond that no time is.
+    let refused = client().get(&server.url("/fine"), &nothing).await.unwrap_err();
+    assert!(matches!(refused, Error::Timeout | Error::TooLarge { limit: 0 }), "{refused:?}");
 }
