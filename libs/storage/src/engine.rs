@@ -348,7 +348,8 @@ fn chunks(len: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
     })
 }
 
-/// Returns the rows as SQLite takes them: a list of value lists.
+/// Returns the rows as SQLite takes them: a list of value lists. Where nothing else is bound, their places need no names: SQLite looks
+/// for each name in a list of all, which took a tenth of the time of whoever writes much.
 fn value_lists(rows: &Rows<'_>, len: usize, values: usize) -> String {
     let mut text = format!("k ({}) as (values ", rows.names());
     let mut place = values;
@@ -357,7 +358,8 @@ fn value_lists(rows: &Rows<'_>, len: usize, values: usize) -> String {
         for column in 0..rows.columns.len() {
             place += 1;
             // Writing to a string cannot fail.
-            let _ = write!(text, "{}${place}", if column == 0 { "" } else { ", " });
+            let between = if column == 0 { "" } else { ", " };
+            let _ = if values == 0 { write!(text, "{between}?") } else { write!(text, "{between}${place}") };
         }
         text.push(')');
     }
@@ -546,6 +548,7 @@ mod tests {
     fn each_engine_gets_rows_in_its_own_way() {
         let rows = Rows::new(2).text("a", ["x", "y"].into_iter()).int("b", [1, 2].into_iter());
         assert_eq!(value_lists(&rows, 2, 1), "k (a, b) as (values ($2, $3), ($4, $5))");
+        assert_eq!(value_lists(&rows, 2, 0), "k (a, b) as (values (?, ?), (?, ?))");
         assert_eq!(arrays(&rows, 1), "k (a, b) as (select * from unnest($2::text[], $3::bigint[]))");
     }
 }

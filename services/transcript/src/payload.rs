@@ -58,7 +58,8 @@ pub fn says_something(data: &Data) -> bool {
         Data::Ended(_) => true,
         Data::Started(facts) => known(facts),
         Data::Updated(update) => known(&update.facts),
-        Data::Analyzed(analysis) => known(&analysis.facts),
+        // Of our own, the last counts: also one that no longer says what an earlier one did.
+        Data::Analyzed(analysis) => analysis.authority.is_own() || known(&analysis.facts),
         _ => false,
     }
 }
