@@ -197,6 +197,7 @@ mod tests {
             event_of(3, 3, Data::Analyzed(Analysis { summary: Some("long".to_owned()), ..Analysis::by(Authority::Provider) })),
             event_of(4, 4, Data::Updated(Update { status: Some(LiveStatus::InProgress), ..Update::default() })),
         ]);
+        assert_eq!(kept, [MENTIONED, BEGUN].map(|lane| Kept { lane, rank: Vec::new(), data: Vec::new() }));
     }
 
     /// What is not of the record.
