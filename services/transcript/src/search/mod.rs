@@ -27,6 +27,7 @@ use self::snippet::{Snippet, snippet};
 use self::store::{Find, Found, Matching, Order, Place, SearchStore};
 use crate::error::Error;
 use crate::fold::Transcript;
+use crate::store::many::PART_BYTES;
 use crate::timing;
 use crate::transcripts::{Together, Transcripts};
 
@@ -35,9 +36,6 @@ const B: f64 = 0.75;
 const K1: f64 = 1.2;
 /// How many words a usual turn has.
 const USUAL_LENGTH: f64 = 20.0;
-
-/// What is shown is read in parts of this many bytes, unless one conversation alone is more.
-const PART_BYTES: usize = 4 << 20;
 
 /// A turn that was found, as it is shown.
 #[derive(Clone, PartialEq, Debug)]

@@ -10,6 +10,9 @@ use uuid::Uuid;
 use crate::kept::Kept;
 use crate::payload;
 
+/// Of many conversations, no more than this is read at once, unless one alone is more.
+pub(crate) const PART_BYTES: usize = 4 << 20;
+
 /// A conversation, as a key.
 pub(crate) type Key = (OrganizationId, Uuid);
 

@@ -19,7 +19,7 @@ use super::{
 use crate::payload;
 use crate::search::entry::{Entry, entries};
 use crate::store::MAX_UNPACKED_BYTES;
-use crate::store::many::{self, Key, key_rows, organization_of};
+use crate::store::many::{self, Key, PART_BYTES, key_rows, organization_of};
 use crate::transcripts::LONG_BYTES;
 
 #[async_trait]
@@ -199,9 +199,6 @@ fn compare(key: &Key, organization: i64, entries: Vec<Entry>, mut indexed: HashM
     }
     plan.removed.extend(indexed.into_values());
 }
-
-/// What is read at once is no more than this, as it is kept, unless one conversation alone is more.
-const PART_BYTES: usize = 4 << 20;
 
 /// Divides conversations into parts of which what is kept can be held at once. Those nothing is kept of are left out.
 async fn parts_of<E: Words>(connection: &mut E::Connection, keys: &[Key]) -> Result<Vec<Vec<Key>>, StoreError> {
