@@ -43,9 +43,10 @@ const IN_HAND: usize = 192;
 const CLAIMED_TOGETHER: usize = 64;
 /// How many of one organization are read and analysed together.
 const WORKED_ON_TOGETHER: usize = 32;
-/// For how long a conversation is claimed, and how often that is renewed.
-const CLAIM: Duration = Duration::from_secs(30);
-const RENEW_EVERY: Duration = Duration::from_secs(10);
+/// For how long a conversation is claimed, and how often that is renewed. What a process had in hand when it was killed waits for so
+/// long, so it is short: whoever loses a claim to another has worked for nothing, but done no harm.
+const CLAIM: Duration = Duration::from_secs(10);
+const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// How often the queue is looked at when nobody says that something is due.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// When the store is away.

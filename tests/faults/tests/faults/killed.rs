@@ -18,6 +18,11 @@ async fn each_service_in_turn(log: Log) {
         scene.kill_and_restart(&victim).await;
         scene.recovers().await;
     }
+    // What a worker had in hand when it was killed is done by another, soon, also when nothing new comes in.
+    stream.reaches(100).await;
+    for worker in scene.replicas("analytics") {
+        scene.kill_and_restart(&worker).await;
+    }
     scene.holds(stream).await;
 }
 
