@@ -5,8 +5,8 @@
 
 use std::collections::HashMap;
 
+use colloquy_folding::{Kind, fold, kind};
 use unicode_normalization::UnicodeNormalization;
-use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
 use unicode_segmentation::UnicodeSegmentation;
 
 /// A text, cut into words that compare as they should.
@@ -33,9 +33,10 @@ impl Words {
             self.text.push_str(text);
             self.text.make_ascii_lowercase();
         } else {
-            let folded = text.nfkd().filter(|letter| !is_passed_over(*letter)).flat_map(char::to_lowercase);
-            // Both apostrophes are written.
-            self.text.extend(folded.map(|letter| if letter == '’' { '\'' } else { letter }));
+            for part in text.nfkd().filter(|part| kind(*part) != Kind::Dropped) {
+                // Both apostrophes are written.
+                fold(part, |letter| self.text.push(if letter == '’' { '\'' } else { letter }));
+            }
         }
         let words = self.text.unicode_word_indices().map(|(from, word)| (from, from + word.len()));
         self.bounds.extend(words);
@@ -58,21 +59,6 @@ impl Words {
     /// Returns them in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.bounds.iter().map(|(from, to)| &self.text[*from..*to])
-    }
-}
-
-/// Returns whether a decomposed character makes no other word: accents, the vowel points of Arabic and Hebrew, and what is only there for
-/// the eye. The vowel signs, tones and voicing marks of scripts that spell with them do, as they do for search, through which
-/// back-tests find where a phrase was said.
-fn is_passed_over(letter: char) -> bool {
-    const TATWEEL_JOINERS_AND_SOFT_HYPHEN: [char; 4] = ['\u{640}', '\u{200C}', '\u{200D}', '\u{AD}'];
-    if !is_combining_mark(letter) {
-        return TATWEEL_JOINERS_AND_SOFT_HYPHEN.contains(&letter);
-    }
-    match letter {
-        // Frames around a letter, and how it or an emoji is drawn.
-        '\u{20DD}'..='\u{20E0}' | '\u{20E2}'..='\u{20E4}' | '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}' => true,
-        mark => !matches!(canonical_combining_class(mark), 0 | 7..=9 | 103 | 107 | 118 | 122),
     }
 }
 
@@ -152,6 +138,7 @@ mod tests {
     fn accents_case_and_apostrophes_do_not_matter() {
         assert_eq!(found(&["ÜBER café", "don't"], "uber CAFE\u{301}, don’t"), [0, 1]);
         assert_eq!(found(&["ﬁne"], "FINE"), [0]);
+        assert_eq!(found(&["STRASSE", "ΟΔΟΣ"], "Straße, οδός"), [0, 1]);
         assert_eq!(found(&["cooperate", "שלום", "محمد"], "co\u{AD}operate שָׁלוֹם محـمد"), [0, 1, 2]);
         assert_eq!(found(&["press 3"], "press 3\u{FE0F}\u{20E3}"), [0]);
     }

@@ -16,8 +16,9 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use colloquy_folding::{Kind, fold, kind};
 use unicode_normalization::UnicodeNormalization;
-use unicode_normalization::char::{canonical_combining_class, decompose_compatible, is_combining_mark};
+use unicode_normalization::char::{decompose_compatible, is_combining_mark};
 use unicode_segmentation::UnicodeSegmentation;
 
 /// Changes whenever a text may give other tokens than before: what is indexed is then indexed anew when it is touched.
@@ -146,79 +147,6 @@ fn stands_alone(letter: char) -> bool {
         | 0x3041..=0x3096 | 0x309D..=0x309F | 0x30A1..=0x30FA | 0x30FC..=0x30FF | 0x31F0..=0x31FF // kana
         | 0x3105..=0x312F | 0x31A0..=0x31BF // bopomofo
         | 0x3400..=0x4DBF | 0x4E00..=0x9FFF | 0xF900..=0xFAFF | 0x1B000..=0x1B16F | 0x20000..=0x3FFFF)
-}
-
-/// What a decomposed character is to a token.
-enum Kind {
-    /// A part of it.
-    Part,
-    /// Nothing: an accent.
-    Dropped,
-    /// Its end.
-    Divides,
-}
-
-fn kind(part: char) -> Kind {
-    /// Lengthens an Arabic word on paper only.
-    const TATWEEL: char = '\u{640}';
-    /// Joins or divides shapes, not words.
-    const JOINERS: [char; 3] = ['\u{200C}', '\u{200D}', '\u{AD}'];
-    if part.is_ascii() {
-        return if part.is_ascii_alphanumeric() { Kind::Part } else { Kind::Divides };
-    }
-    if is_combining_mark(part) {
-        return match canonical_combining_class(part) {
-            // Vowel signs; nuktas, the voicing marks of kana, viramas; the vowels and tones of Thai and Lao.
-            0 if !is_enclosing(part) => Kind::Part,
-            7..=9 | 103 | 107 | 118 | 122 => Kind::Part,
-            _ => Kind::Dropped,
-        };
-    }
-    match part {
-        TATWEEL => Kind::Dropped,
-        part if JOINERS.contains(&part) => Kind::Dropped,
-        part if part.is_alphanumeric() => Kind::Part,
-        _ => Kind::Divides,
-    }
-}
-
-/// Returns whether a mark is a frame or tells how an emoji is shown, and no part of a letter.
-fn is_enclosing(mark: char) -> bool {
-    matches!(mark, '\u{20DD}'..='\u{20E0}' | '\u{20E2}'..='\u{20E4}' | '\u{FE00}'..='\u{FE0F}' | '\u{E0100}'..='\u{E01EF}')
-}
-
-fn fold(letter: char, mut push: impl FnMut(char)) {
-    /// Where the digits of a script begin.
-    const ZEROS: [u32; 6] = [0x660, 0x6F0, 0x966, 0x9E6, 0xA66, 0xAE6];
-    if letter.is_ascii() {
-        return push(letter.to_ascii_lowercase());
-    }
-    for lower in letter.to_lowercase() {
-        let plain = match lower {
-            'ß' => "ss",
-            'æ' => "ae",
-            'œ' => "oe",
-            'ø' => "o",
-            'ł' => "l",
-            'đ' | 'ð' => "d",
-            'þ' => "th",
-            'ħ' => "h",
-            'ŧ' => "t",
-            'ı' => "i",
-            'ς' => "σ",
-            _ => {
-                let code = u32::from(lower);
-                match ZEROS.iter().find(|zero| (**zero..**zero + 10).contains(&code)) {
-                    Some(zero) => push(char::from_digit(code - zero, 10).unwrap_or(lower)),
-                    // A capital may have been a letter and a mark: `İ`.
-                    None if is_combining_mark(lower) && matches!(kind(lower), Kind::Dropped) => {}
-                    None => push(lower),
-                }
-                continue;
-            }
-        };
-        plain.chars().for_each(&mut push);
-    }
 }
 
 #[cfg(test)]
