@@ -22,15 +22,18 @@ pub(super) struct Judgement {
 }
 
 impl Judgement {
-    /// Adds what a later judgement says. "Unknown" says nothing, whoever says it.
+    /// Adds what a later judgement says. "Unknown", an empty text and an empty list say nothing, whoever says it: providers send them for
+    /// what they have not looked for.
     pub(super) fn learn(&mut self, analysis: &Analysis) {
+        let text = |text: &Option<String>| text.clone().filter(|text| !text.trim().is_empty());
+        let list = |list: &Option<Vec<String>>| list.clone().filter(|list| !list.is_empty());
         set(&mut self.call_successful, &analysis.call_successful.filter(|word| *word != CallSuccessful::Unknown));
-        set(&mut self.summary, &analysis.summary);
+        set(&mut self.summary, &text(&analysis.summary));
         set(&mut self.sentiment, &analysis.sentiment);
         set(&mut self.sentiment_score, &analysis.sentiment_score.filter(|score| score.is_finite()));
-        set(&mut self.topics, &analysis.topics);
-        set(&mut self.keywords, &analysis.keywords);
-        set(&mut self.intent, &analysis.intent);
+        set(&mut self.topics, &list(&analysis.topics));
+        set(&mut self.keywords, &list(&analysis.keywords));
+        set(&mut self.intent, &text(&analysis.intent));
         set(&mut self.resolution_status, &analysis.resolution_status.filter(|word| *word != ResolutionStatus::Unknown));
         set(&mut self.satisfaction_score, &analysis.satisfaction_score.filter(|score| (1.0..=5.0).contains(score)));
         merge(&mut self.custom_analysis, analysis.custom_analysis.as_ref());

@@ -108,6 +108,29 @@ fn a_persons_judgement_beats_the_providers_and_that_beats_our_own() {
 }
 
 #[test]
+fn what_a_provider_leaves_empty_takes_nothing_away() {
+    let said = Analysis {
+        summary: Some("They talked of a bill.".to_owned()),
+        topics: Some(vec!["billing".to_owned()]),
+        keywords: Some(vec!["bill".to_owned()]),
+        intent: Some("complain".to_owned()),
+        ..Analysis::by(Authority::Own)
+    };
+    let empty = Analysis {
+        summary: Some(" ".to_owned()),
+        topics: Some(Vec::new()),
+        keywords: Some(Vec::new()),
+        intent: Some(String::new()),
+        ..Analysis::by(Authority::Provider)
+    };
+    let own = event(1, 100, Data::Analyzed(said.clone()));
+    let provider = event(2, 200, Data::Analyzed(empty));
+    let analytics = folded(&[own, provider]).analytics;
+    assert_eq!((analytics.summary, analytics.intent), (said.summary, said.intent));
+    assert_eq!((Some(analytics.topics), Some(analytics.keywords)), (said.topics, said.keywords));
+}
+
+#[test]
 fn our_own_judgement_leads_where_the_organization_trusts_it_more_and_a_persons_leads_always() {
     let by = |number, at, authority: Authority| {
         let analysis = Analysis {
