@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use colloquy_events::JsonMap;
 use colloquy_service::{Describe, Problem};
-use colloquy_types::{Clock, ConversationId, OrganizationId, Timestamp};
+use colloquy_types::{Clock, ConversationId, OrganizationId, Position, Timestamp};
 use futures::{StreamExt, TryStreamExt};
 use tokio::time::Instant;
 
@@ -171,10 +171,12 @@ impl Backtests {
     /// Returns those, of the ones that what was said decides on, in which somebody may have said it.
     async fn worth_reading(&self, rule: &Rule, rows: &[Features], undecided: &[usize]) -> Result<Vec<usize>, Problem> {
         let ids: Vec<ConversationId> = undecided.iter().map(|number| rows[*number].conversation_id).collect();
+        // What is searched must have heard as much as the rows.
+        let heard = undecided.iter().map(|number| rows[*number].position).max().unwrap_or_default();
         let mut worth: Option<HashSet<ConversationId>> = None;
         for condition in &rule.conditions {
             let Test::Says { phrases, .. } = &condition.test else { continue };
-            let said = match self.saying(rule, phrases, &ids).await? {
+            let said = match self.saying(rule, phrases, &ids, heard).await? {
                 Some(said) => said,
                 // It may be anywhere.
                 None if rule.needs == Needs::Any => return Ok(undecided.to_vec()),
@@ -198,11 +200,12 @@ impl Backtests {
         rule: &Rule,
         phrases: &[String],
         among: &[ConversationId],
+        heard: Position,
     ) -> Result<Option<HashSet<ConversationId>>, Problem> {
         let mut said = HashSet::new();
         for some in among.chunks(MOST_AT_ONCE) {
             for phrase in phrases {
-                match self.transcripts.saying(&rule.organization_id, phrase, some).await? {
+                match self.transcripts.saying(&rule.organization_id, phrase, some, heard).await? {
                     Some(found) => said.extend(found),
                     None => return Ok(None),
                 }

@@ -235,6 +235,7 @@ fn compare<'a>(subject: &Subject, op: Op, values: &[Value], conversation: &Conve
 const fn counts_live(figure: &Figure, op: Op) -> bool {
     match figure.course {
         Course::Fixed => true,
+        Course::Comes => !matches!(op, Op::Ne),
         Course::Grows => matches!(op, Op::Gt | Op::Gte),
         Course::Settles => false,
     }
@@ -372,7 +373,7 @@ fn place(turn: &Turn, row: &Features) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::samples::{at, condition, features, live, rule, turn};
+    use crate::alert::samples::{at, condition, features, filtered, live, rule, turn};
     use colloquy_types::TurnId;
 
     fn fired(rule: Rule, row: &Features, turns: &[Turn], now: Timestamp) -> Option<Fired> {
@@ -525,6 +526,41 @@ mod tests {
         let conversation = Conversation { row: &row, turns: None, now: at(0) };
         assert!(listens(1).evaluate(&conversation).needs_turns);
         assert!(!listens(100).evaluate(&conversation).needs_turns);
+    }
+
+    #[test]
+    fn what_is_not_so_yet_may_still_come() {
+        let running = Features { error_codes: Vec::new(), tags: vec!["vip".to_owned()], ..live(1) };
+        let fires = |condition: Condition, row: &Features| {
+            let rules = [Arc::new(rule(1, vec![condition]))];
+            let conversation = Conversation { row, turns: None, now: at(20_000) };
+            !Compiled::of(&rules, true).evaluate(&conversation).fired.is_empty()
+        };
+        let is_over = Features { tags: vec!["vip".to_owned()], ..features(1) };
+        for (field, op, value, live, over) in [
+            ("status", "ne", "completed", false, false),
+            ("status", "ne", "failed", false, true),
+            ("status", "eq", "in_progress", true, false),
+            ("tag", "ne", "refund", false, true),
+            ("tag", "eq", "vip", true, true),
+            ("channel", "ne", "web", true, true),
+        ] {
+            let condition = || condition(field, op, json!(value));
+            assert_eq!((fires(condition(), &running), fires(condition(), &is_over)), (live, over), "{field} {op} {value}");
+        }
+        let watches = |filter: &str, row: &Features| {
+            let rules = [Arc::new(filtered(rule(1, vec![condition("duration_seconds", "gt", json!(5))]), filter))];
+            let conversation = Conversation { row, turns: None, now: at(20_000) };
+            !Compiled::of(&rules, true).evaluate(&conversation).fired.is_empty()
+        };
+        for (filter, live, over) in [
+            (r#"status = "in_progress""#, true, false),
+            (r#"NOT status = "completed""#, false, false),
+            (r#"tag != "refund""#, false, true),
+            (r#"NOT tag != "vip""#, true, true),
+        ] {
+            assert_eq!((watches(filter, &running), watches(filter, &is_over)), (live, over), "{filter}");
+        }
     }
 
     #[test]

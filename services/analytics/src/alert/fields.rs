@@ -1,7 +1,7 @@
 //! What a rule on one conversation may ask of it: the figures and the names of the list filters, each read from its row.
 
 use colloquy_events::{CallSuccessful, ResolutionStatus, Sentiment, Status};
-use colloquy_filter::{Expression, Field, FieldValue};
+use colloquy_filter::{Expression, Field, FieldValue, Op as Compare};
 use colloquy_types::Timestamp;
 use serde_json::Value;
 
@@ -36,6 +36,9 @@ pub enum Kind {
 pub enum Course {
     /// It is known from the beginning, or from when it is first said, and stays: it counts at once.
     Fixed,
+    /// It comes to be so while the conversation goes on, or one more comes to those there are: that it is so counts at once, that it is not
+    /// only in the end.
+    Comes,
     /// It only grows: that it is more than something counts at once, that it is less only in the end.
     Grows,
     /// It may still turn: it counts once the conversation is over.
@@ -107,16 +110,27 @@ impl Figure {
     }
 }
 
-/// Returns whether what a filter asks for is known from the beginning of a conversation.
+/// Returns whether what a filter asks for stays so once it is, while a conversation goes on.
 pub fn is_fixed(expression: &Expression) -> bool {
-    match expression {
-        Expression::All(parts) | Expression::Any(parts) => parts.iter().all(is_fixed),
-        Expression::Not(part) => is_fixed(part),
-        Expression::Compare { field, .. } | Expression::Present(field) => match field {
-            Field::Known("created_at" | "started_at" | "external_id" | "settled") => true,
-            Field::Known(name) => Figure::named(name).is_some_and(|figure| figure.course == Course::Fixed),
-            Field::Custom(_) => false,
-        },
+    stays(expression, true)
+}
+
+/// Returns whether an expression stays as `wanted` once it is.
+fn stays(expression: &Expression, wanted: bool) -> bool {
+    let (field, asks_for) = match expression {
+        Expression::All(parts) | Expression::Any(parts) => return parts.iter().all(|part| stays(part, wanted)),
+        Expression::Not(part) => return stays(part, !wanted),
+        Expression::Compare { field, op, .. } => (field, *op == Compare::Eq),
+        Expression::Present(field) => (field, true),
+    };
+    match field {
+        Field::Known("created_at" | "started_at" | "external_id" | "settled") => true,
+        Field::Known(name) => Figure::named(name).is_some_and(|figure| match figure.course {
+            Course::Fixed => true,
+            Course::Comes => asks_for == wanted,
+            Course::Grows | Course::Settles => false,
+        }),
+        Field::Custom(_) => false,
     }
 }
 
@@ -264,7 +278,7 @@ const ALIASES: [(&str, &str); 6] = [
     ("agent_version", "agent_version_id"),
 ];
 
-use Course::{Fixed, Grows, Settles};
+use Course::{Comes, Fixed, Grows, Settles};
 
 static FIGURES: &[Figure] = &[
     number(DURATION, Grows, |row| seconds(row.duration_ms)),
@@ -305,9 +319,9 @@ static FIGURES: &[Figure] = &[
     person("caller", |row| text(row.caller.as_ref())),
     word("channel", Fixed, |row| text(row.channel.as_ref())),
     word("direction", Fixed, |row| text(row.direction.as_ref())),
-    one_of("status", statuses, Fixed, |row| Seen::Text(&row.status)),
-    word("end_reason", Fixed, |row| text(row.end_reason.as_ref())),
-    word("failure_code", Fixed, |row| text(row.failure_code.as_ref())),
+    one_of("status", statuses, Comes, |row| Seen::Text(&row.status)),
+    word("end_reason", Comes, |row| text(row.end_reason.as_ref())),
+    word("failure_code", Comes, |row| text(row.failure_code.as_ref())),
     one_of("call_successful", successes, Settles, |row| Seen::Text(&row.call_successful)),
     word("outcome", Settles, |row| text(row.outcome.as_ref())),
     one_of("resolution_status", resolutions, Settles, |row| Seen::Text(&row.resolution_status)),
@@ -316,8 +330,8 @@ static FIGURES: &[Figure] = &[
     word("language", Settles, |row| text(row.language.as_ref())),
     words("topic", Settles, |row| Seen::Words(&row.topics)),
     words("keyword", Settles, |row| Seen::Words(&row.keywords)),
-    words("tag", Fixed, |row| Seen::Words(&row.tags)),
-    words("error_code", Fixed, |row| Seen::Words(&row.error_codes)),
+    words("tag", Comes, |row| Seen::Words(&row.tags)),
+    words("error_code", Comes, |row| Seen::Words(&row.error_codes)),
 ];
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use moka::future::Cache;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 use uuid::Uuid;
 
 use super::alert::{About, Alert, id_for_conversation};
@@ -74,16 +75,18 @@ impl Conversations {
         }
     }
 
-    /// Looks at the running conversations that time alone may have brought under a rule since the last look.
+    /// Looks at the running conversations that time alone may have brought under a rule since the last look. One of which it cannot be read
+    /// what was said is judged by all else, and holds up no other.
     ///
     /// # Errors
-    /// When the store or the transcripts are not available: the next look is about the same conversations.
+    /// When the store or transcripts are not available: the next look is about the same conversations.
     pub async fn look(&self) -> Result<(), Problem> {
         use colloquy_service::Describe;
         let Parts { store, book, transcripts, clock, .. } = &self.parts;
         let mut looked = self.looked.lock().await;
         let now = clock.now();
         let crossing = store.crossing(*looked, now).await.map_err(|error| error.describe())?;
+        let mut missed = None;
         let mut by_organization: HashMap<OrganizationId, HashMap<ConversationId, Timestamp>> = HashMap::new();
         for Crossing { organization_id, conversation_id, heard_at } in crossing {
             by_organization.entry(organization_id).or_default().insert(conversation_id, heard_at);
@@ -94,15 +97,30 @@ impl Conversations {
             for row in store.rows(&organization, &conversations).await.map_err(|error| error.describe())? {
                 let mut verdict = rules.compiled.evaluate(&Conversation { row: &row, turns: None, now });
                 if verdict.needs_turns {
-                    let turns = transcripts.turns(&organization, row.conversation_id).await?;
-                    verdict = rules.compiled.evaluate(&Conversation { row: &row, turns: Some(&turns), now });
+                    match transcripts.turns(&organization, row.conversation_id).await {
+                        Ok(turns) => verdict = rules.compiled.evaluate(&Conversation { row: &row, turns: Some(&turns), now }),
+                        Err(problem) if is_passing(&problem) => missed = Some(problem),
+                        Err(problem) => {
+                            verdict = rules.compiled.evaluate(&Conversation { row: &row, turns: Some(&[]), now });
+                            tracing::debug!(
+                                conversation.id = %row.conversation_id,
+                                "a running conversation is judged without what was said: {}",
+                                problem.message
+                            );
+                        }
+                    }
                 }
                 let Some(heard_at) = heard.get(&row.conversation_id) else { continue };
                 self.raise(&row, verdict.fired, *heard_at, now).await.map_err(|error| error.describe())?;
             }
         }
-        *looked = now;
-        Ok(())
+        match missed {
+            Some(problem) => Err(problem),
+            None => {
+                *looked = now;
+                Ok(())
+            }
+        }
     }
 
     async fn raise(&self, row: &Features, fired: Vec<Fired>, heard_at: Timestamp, now: Timestamp) -> Result<(), StoreError> {
@@ -131,6 +149,11 @@ impl Conversations {
         }
         Ok(())
     }
+}
+
+/// Returns whether another try may find it better.
+const fn is_passing(problem: &Problem) -> bool {
+    matches!(problem.code, Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Aborted)
 }
 
 fn alert(row: &Features, id: Uuid, fired: Fired, now: Timestamp) -> Alert {

@@ -14,6 +14,7 @@ use super::rule::{Comparison, Condition, Metric, Needs, Op, Rule, Subject, Test}
 use super::state::Measured;
 use crate::analysed::Frontier;
 use crate::features::Features;
+use crate::query::schema::COST;
 use crate::query::{BadMeasure, Measure, NumberOf, Op as Measuring, Queries, Subject as Measurable};
 
 /// Measures conversations that began in `[from, to)`.
@@ -286,6 +287,10 @@ fn part_of(measure: &Measure, row: &Features) -> Option<f64> {
     }
 }
 
+fn is_of_cost(measure: &Measure) -> bool {
+    matches!(&measure.subject, Measurable::Number(NumberOf::Known(number)) if number.column == COST)
+}
+
 /// Conversations of history, in the order in which they began, to be measured window by window.
 #[derive(Debug)]
 pub struct Series {
@@ -293,12 +298,15 @@ pub struct Series {
     /// When each began, and what it adds.
     parts: Vec<(Timestamp, f64)>,
     ids: Vec<ConversationId>,
+    /// In which currency each adds it, as a place among `currencies`; all in one where it is no amount.
+    currency_of: Vec<usize>,
+    currencies: Vec<String>,
 }
 
 impl Series {
     /// Returns a series without conversations.
     pub const fn new(measure: Measure) -> Self {
-        Self { measure, parts: Vec::new(), ids: Vec::new() }
+        Self { measure, parts: Vec::new(), ids: Vec::new(), currency_of: Vec::new(), currencies: Vec::new() }
     }
 
     /// Adds a conversation that began no earlier than the last.
@@ -306,6 +314,12 @@ impl Series {
         if let Some(part) = part_of(&self.measure, row).filter(|part| part.is_finite()) {
             self.parts.push((row.created_at, part));
             self.ids.push(row.conversation_id);
+            let currency = if is_of_cost(&self.measure) { row.cost_currency.as_deref().unwrap_or_default() } else { "" };
+            let known = self.currencies.iter().position(|known| known == currency);
+            self.currency_of.push(known.unwrap_or_else(|| {
+                self.currencies.push(currency.to_owned());
+                self.currencies.len() - 1
+            }));
         }
     }
 
@@ -314,7 +328,9 @@ impl Series {
         let mut values: Vec<f64> = self.parts.iter().map(|(_, part)| *part).collect();
         values.sort_unstable_by(f64::total_cmp);
         values.dedup();
-        Windows { series: self, counts: vec![0; values.len() + 1], values, first: 0, end: 0, sum: 0.0 }
+        let counts = vec![0; values.len() + 1];
+        let in_currency = vec![0; self.currencies.len()];
+        Windows { series: self, counts, values, first: 0, end: 0, sum: 0.0, in_currency }
     }
 }
 
@@ -330,6 +346,8 @@ pub struct Windows<'a> {
     first: usize,
     end: usize,
     sum: f64,
+    /// How many amounts of each currency it holds.
+    in_currency: Vec<usize>,
 }
 
 impl Windows<'_> {
@@ -360,10 +378,12 @@ impl Windows<'_> {
     pub fn measure(&mut self, from: Timestamp, to: Timestamp) -> Measured {
         while let Some((_, part)) = self.series.parts.get(self.end).filter(|(at, _)| *at < to) {
             self.change(*part, 1);
+            self.in_currency[self.series.currency_of[self.end]] += 1;
             self.end += 1;
         }
         while let Some((_, part)) = self.series.parts.get(self.first).filter(|(at, _)| self.first < self.end && *at < from) {
             self.change(*part, -1);
+            self.in_currency[self.series.currency_of[self.first]] -= 1;
             self.first += 1;
         }
         let count = self.end - self.first;
@@ -371,8 +391,10 @@ impl Windows<'_> {
         let measure = &self.series.measure;
         let kept = match measure.op {
             Measuring::Count => Some(n),
+            // Amounts of several currencies have nothing in common.
+            _ if self.in_currency.iter().filter(|count| **count > 0).count() > 1 => None,
+            Measuring::Sum => Some(if count == 0 { 0.0 } else { self.sum }),
             _ if count == 0 => None,
-            Measuring::Sum => Some(self.sum),
             Measuring::Avg | Measuring::Rate => Some(self.sum / n),
             Measuring::Min => self.ranked(1),
             Measuring::Max => self.ranked(i64::try_from(count).unwrap_or(i64::MAX)),
@@ -425,7 +447,7 @@ mod tests {
                     |part: f64| inside.get(((inside.len() as f64 * part).ceil() as usize).max(1) - 1).map(|value| *value as f64);
                 let expected = match op {
                     "count" => Some(inside.len() as f64),
-                    "sum" => (!inside.is_empty()).then_some(sum as f64),
+                    "sum" => Some(sum as f64),
                     "avg" => (!inside.is_empty()).then(|| sum as f64 / inside.len() as f64),
                     "min" => inside.first().map(|value| *value as f64),
                     "max" => inside.last().map(|value| *value as f64),
@@ -437,6 +459,26 @@ mod tests {
                 assert_eq!((measured.value, measured.count), (expected, inside.len() as u64), "{op} until {end}");
             }
         }
+    }
+
+    #[test]
+    fn amounts_of_several_currencies_come_to_nothing() {
+        let costs = |number: u128, currency: &str| Features {
+            created_at: at(i64::try_from(number).unwrap()),
+            cost_currency: Some(currency.to_owned()),
+            ..features(number)
+        };
+        let rows = [costs(0, "EUR"), costs(1, "USD"), costs(2, "USD")];
+        for (op, of_one) in [("sum", 0.24), ("avg", 0.12), ("max", 0.12), ("p50", 0.12)] {
+            let mut series = Series::new(read("cost", op).unwrap());
+            rows.iter().for_each(|row| series.add(row));
+            let mut windows = series.windows();
+            let values = [windows.measure(at(0), at(3)).value, windows.measure(at(1), at(3)).value];
+            assert_eq!(values, [None, Some(of_one)], "{op}");
+        }
+        let mut series = Series::new(read("cost", "count").unwrap());
+        rows.iter().for_each(|row| series.add(row));
+        assert_eq!(series.windows().measure(at(0), at(3)).value, Some(3.0));
     }
 
     #[test]

@@ -374,6 +374,15 @@ impl Metric {
         (self.window_ms / LOOKS_A_WINDOW).clamp(SHORTEST_STEP_MS, LONGEST_STEP_MS)
     }
 
+    /// Returns whether what is compared may be below 0.
+    pub fn may_be_negative(&self) -> bool {
+        match self.comparison {
+            Comparison::Relative => true,
+            Comparison::Share => false,
+            Comparison::Absolute => matches!(self.field.as_str(), "sentiment_score" | "sentiment_shift") && self.op != "count",
+        }
+    }
+
     /// Returns the last instant, not after `now`, at which it is looked at: the same on every replica.
     pub fn tick_before(&self, now: Timestamp) -> Timestamp {
         let step = self.step_ms();

@@ -194,6 +194,24 @@ pub(crate) fn seconds(seconds: i64) -> Timestamp {
     at(seconds * 1_000)
 }
 
+/// Writes so many events into the outbox that no release knows, before all others.
+pub(crate) async fn garble(database: &Database, count: u128) {
+    match database {
+        Database::Sqlite(sqlite) => garble_on::<sqlx::Sqlite>(sqlite.writer(), count).await,
+        Database::Postgres(pool) => garble_on::<sqlx::Postgres>(pool, count).await,
+    }
+}
+
+async fn garble_on<E: Engine>(pool: &sqlx::Pool<E>, count: u128) {
+    let sql = "insert into alert_outbox (organization_id, event_id, written_at, ordinal, event) values ($1, $2, $3, $4, $5)";
+    let mut connection = pool.acquire().await.unwrap();
+    for number in 0..count {
+        let id = Bound::Id(Uuid::from_u128(number));
+        let values = [Bound::Text("acme"), id, Bound::Int(0), Bound::Int(0), Bound::Bytes(&[0xFF, 0x01])];
+        E::execute(&mut connection, sql, &values, None).await.unwrap();
+    }
+}
+
 /// Writes rows as the pipeline would.
 pub(crate) async fn write(database: &Database, rows: &[Features]) {
     match database {

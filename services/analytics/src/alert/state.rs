@@ -10,6 +10,16 @@ use super::rule::{Metric, NoData, Op};
 /// Without a margin of its own a rule has this one, as a part of the threshold.
 const USUAL_MARGIN: f64 = 0.05;
 
+/// Returns by how much a value that was too bad must be better than the threshold to be good again.
+///
+/// A part of the threshold. Of 0 there is no part: there the margin itself, except above values that are never below 0, of which 0 is the
+/// best there is.
+fn slack(metric: &Metric, threshold: f64) -> f64 {
+    let margin = metric.recovery_margin.unwrap_or(USUAL_MARGIN);
+    let is_below = matches!(metric.direction, Op::Lt | Op::Lte);
+    if threshold == 0.0 && (is_below || metric.may_be_negative()) { margin } else { margin * threshold.abs() }
+}
+
 /// Where a rule stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum State {
@@ -79,10 +89,9 @@ pub fn next(metric: &Metric, before: State, is_bad: bool, measured: Measured) ->
             NoData::Alert => State::Alert,
         };
     };
-    let margin = metric.recovery_margin.unwrap_or(USUAL_MARGIN);
     // What is called bad already must be better by the margin to be called good.
     let crosses = |threshold: f64, was: bool| {
-        let slack = if was { margin * threshold.abs() } else { 0.0 };
+        let slack = if was { slack(metric, threshold) } else { 0.0 };
         match metric.direction {
             Op::Lt | Op::Lte => metric.direction.holds(value, threshold + slack),
             _ => metric.direction.holds(value, threshold - slack),
@@ -101,6 +110,7 @@ pub fn next(metric: &Metric, before: State, is_bad: bool, measured: Measured) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alert::rule::Comparison;
     use crate::alert::samples::metric;
 
     fn walk(metric: &Metric, values: &[Option<f64>]) -> Vec<State> {
@@ -135,6 +145,17 @@ mod tests {
     fn a_negative_threshold_has_its_margin_on_the_good_side() {
         let rule = Metric { threshold: -0.2, direction: Op::Lt, recovery_margin: Some(0.5), ..metric() };
         assert_eq!(walk(&rule, &[-0.1, -0.3, -0.15, -0.05].map(Some)), [Ok, Alert, Alert, Ok]);
+    }
+
+    #[test]
+    fn a_value_around_a_threshold_of_zero_alerts_once() {
+        let mood = Metric { field: "sentiment_score".to_owned(), direction: Op::Lt, threshold: 0.0, ..metric() };
+        assert_eq!(walk(&mood, &[0.1, -0.01, 0.01, -0.01, 0.04, 0.06].map(Some)), [Ok, Alert, Alert, Alert, Alert, Ok]);
+        let change = Metric { comparison: Comparison::Relative, threshold: 0.0, ..metric() };
+        assert_eq!(walk(&change, &[0.2, -0.01, 0.01, -0.06].map(Some)), [Alert, Alert, Alert, Ok]);
+        // There is no better than none.
+        let errors = Metric { field: String::new(), op: "count".to_owned(), threshold: 0.0, ..metric() };
+        assert_eq!(walk(&errors, &[1.0, 0.0].map(Some)), [Alert, Ok]);
     }
 
     #[test]

@@ -1,15 +1,16 @@
 //! Rules and alerts as a whole: over one database, with as many replicas as a test wants.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use colloquy_events::{Data, Role, Turn};
 use colloquy_filter::Expression;
 use colloquy_proto::conversation::v1::ConversationStatus;
 use colloquy_service::Problem;
-use colloquy_types::{Clock, ConversationId, ManualClock, OrganizationId, Timestamp};
+use colloquy_types::{Clock, ConversationId, ManualClock, OrganizationId, Position, Timestamp};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use serde_json::json;
@@ -23,7 +24,7 @@ use super::live::{self, Conversations};
 use super::measure::Measures;
 use super::phrases::{Phrases, Words};
 use super::reminder::Reminder;
-use super::rule::{Comparison, Metric, NoData, Rule};
+use super::rule::{Comparison, Metric, Needs, NoData, Rule};
 use super::samples::{acme, at, condition, features, filtered, live as running, metric, rule, seconds, turn, window_rule, write};
 use super::state::{Measured, State};
 use super::store::{AlertStore, Wanted, open};
@@ -39,6 +40,8 @@ use crate::testing::{Fixture, made, record_pb};
 #[derive(Default)]
 struct Said {
     turns: HashMap<ConversationId, Vec<Turn>>,
+    /// Of these it cannot be read.
+    unreadable: HashMap<ConversationId, Problem>,
     read: AtomicU64,
 }
 
@@ -46,6 +49,9 @@ struct Said {
 impl Transcripts for Said {
     async fn turns(&self, _: &OrganizationId, conversation: ConversationId) -> Result<Vec<Turn>, Problem> {
         self.read.fetch_add(1, Ordering::SeqCst);
+        if let Some(problem) = self.unreadable.get(&conversation) {
+            return Err(problem.clone());
+        }
         Ok(self.turns.get(&conversation).cloned().unwrap_or_default())
     }
 
@@ -54,6 +60,7 @@ impl Transcripts for Said {
         _: &OrganizationId,
         phrase: &str,
         among: &[ConversationId],
+        _: Position,
     ) -> Result<Option<HashSet<ConversationId>>, Problem> {
         let mut phrases = Phrases::default();
         phrases.add(phrase).unwrap();
@@ -67,8 +74,11 @@ impl Transcripts for Said {
     }
 }
 
-/// Figures that are complete at once.
-struct Complete(Queries);
+/// Figures that are complete at once, or up to when a test says.
+struct Complete {
+    queries: Queries,
+    through: Arc<Mutex<Timestamp>>,
+}
 
 #[async_trait]
 impl Measures for Complete {
@@ -80,7 +90,7 @@ impl Measures for Complete {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Measured, Problem> {
-        let found = self.0.measure(organization, measure, which, from, to).await.unwrap();
+        let found = self.queries.measure(organization, measure, which, from, to).await.unwrap();
         Ok(Measured { value: found.value, count: found.n })
     }
 
@@ -92,11 +102,11 @@ impl Measures for Complete {
         to: Timestamp,
         limit: u32,
     ) -> Result<Vec<ConversationId>, Problem> {
-        Ok(self.0.conversations(organization, which, from, to, limit).await.unwrap())
+        Ok(self.queries.conversations(organization, which, from, to, limit).await.unwrap())
     }
 
     async fn data_through(&self, _: &OrganizationId) -> Result<Timestamp, Problem> {
-        Ok(Timestamp::MAX)
+        Ok(*self.through.lock().unwrap())
     }
 }
 
@@ -105,6 +115,7 @@ struct World {
     store: Arc<dyn AlertStore>,
     clock: ManualClock,
     said: Arc<Said>,
+    through: Arc<Mutex<Timestamp>>,
     bell: Arc<Notify>,
 }
 
@@ -116,7 +127,8 @@ impl World {
     async fn on(fixture: Fixture, rules: &[Rule], said: Said) -> Self {
         let store = open(&fixture.database);
         store.begin(&acme(), rules).await.unwrap();
-        Self { fixture, store, clock: ManualClock::at(at(0)), said: Arc::new(said), bell: Arc::default() }
+        let (clock, through) = (ManualClock::at(at(0)), Arc::new(Mutex::new(Timestamp::MAX)));
+        Self { fixture, store, clock, said: Arc::new(said), through, bell: Arc::default() }
     }
 
     fn clock(&self) -> Arc<dyn Clock> {
@@ -143,7 +155,10 @@ impl World {
         Windows::new(windows::Parts {
             store: Arc::clone(&self.store),
             book: self.book(),
-            measures: Arc::new(Complete(Queries::new(&self.fixture.database, self.clock()))),
+            measures: Arc::new(Complete {
+                queries: Queries::new(&self.fixture.database, self.clock()),
+                through: Arc::clone(&self.through),
+            }),
             clock: self.clock(),
             bell: Arc::clone(&self.bell),
         })
@@ -282,6 +297,29 @@ async fn a_long_conversation_is_noticed_while_nothing_happens_in_it() {
 }
 
 #[tokio::test]
+async fn a_conversation_that_cannot_be_read_holds_up_no_other() {
+    let insists = condition("user_text", "contains", json!("still there"));
+    let long = || condition("duration_seconds", "gt", json!(900));
+    let both = Rule { needs: Needs::Any, ..rule(1, vec![long(), insists.clone()]) };
+    let said_so = rule(2, vec![long(), insists]);
+    let mut said = Said::default();
+    said.turns.insert(running(2).conversation_id, vec![turn(0, Role::User, "are you still there", 5_000)]);
+    let too_long = Problem::exhausted("TRANSCRIPT_TOO_LONG", "it is too long");
+    said.unreadable.insert(running(1).conversation_id, too_long);
+    said.unreadable.insert(running(3).conversation_id, Problem::unavailable("UPSTREAM", "gone", Duration::from_secs(1)));
+    let world = World::on(Fixture::sqlite().await.unwrap(), &[both, said_so], said).await;
+    write(&world.fixture.database, &[running(1), running(2), running(3)]).await;
+    let replica = world.conversations();
+    world.clock.set(seconds(903));
+    // One may be read next time.
+    assert!(replica.look().await.is_err());
+    let raised: BTreeSet<(u128, u128)> = (world.alerts().await.iter())
+        .map(|alert| (alert.rule_id.as_u128(), alert.conversation_id().unwrap().0.as_u128()))
+        .collect();
+    assert_eq!(raised, BTreeSet::from([(1, 1), (1, 2), (2, 2)]));
+}
+
+#[tokio::test]
 async fn a_reminder_is_an_event_of_its_own_and_told_once() {
     let world = World::new(&[Rule { renotify_after_ms: Some(60_000), ..failing(1) }]).await;
     analyse(&world.conversations(), &features(1), Vec::new()).await;
@@ -372,6 +410,64 @@ async fn a_mute_only_delays_an_alert_that_is_still_due() {
 }
 
 #[tokio::test]
+async fn what_is_owed_when_a_mute_ends_is_still_so_after_a_while_without_data() {
+    let metric = Metric { window_ms: 120_000, threshold: 100.0, ..metric() };
+    let world = World::new(&[Rule { muted_until: Some(seconds(400)), ..window_rule(1, metric) }]).await;
+    // Nothing between the third minute and the eighth.
+    let rows = [0, 1, 2, 8, 9].map(|minute| Features {
+        created_at: seconds(minute * 60),
+        duration_ms: Some(200_000),
+        ..features(minute.unsigned_abs().into())
+    });
+    write(&world.fixture.database, &rows).await;
+    let states = pass(&world, &[world.windows()], 0, 400).await;
+    assert_eq!(states, [State::Unknown, State::Alert, State::NoData]);
+    assert_eq!(world.alerts().await.len(), 0);
+    pass(&world, &[world.windows()], 400, 600).await;
+    assert_eq!(world.alerts().await.len(), 1);
+}
+
+#[tokio::test]
+async fn figures_that_lag_behind_are_waited_for_only_for_so_long() {
+    let metric = Metric { window_ms: 100_000, threshold: 100.0, ..metric() };
+    let world = World::new(&[window_rule(1, metric)]).await;
+    lengths(&world, &[200; 20]).await;
+    let replicas = [world.windows()];
+    // A little behind: what is complete is looked at.
+    *world.through.lock().unwrap() = seconds(75);
+    world.clock.set(seconds(100));
+    replicas[0].look().await.unwrap();
+    let looked = || async {
+        let due = world.store.due(Timestamp::MAX, 10).await.unwrap().pop().unwrap();
+        due.evaluated_until.millis_since(at(0)) / 1_000
+    };
+    assert_eq!(looked().await, 70);
+    // It is not looked at again before there is more, but soon then.
+    world.clock.set(seconds(110));
+    replicas[0].look().await.unwrap();
+    assert_eq!(looked().await, 70);
+    *world.through.lock().unwrap() = seconds(95);
+    world.clock.set(seconds(116));
+    replicas[0].look().await.unwrap();
+    assert_eq!(looked().await, 90);
+    // Far behind: nothing is waited for any more.
+    world.clock.set(seconds(220));
+    replicas[0].look().await.unwrap();
+    assert_eq!(looked().await, 210);
+    world.clock.set(seconds(240));
+    replicas[0].look().await.unwrap();
+    assert_eq!(looked().await, 230);
+    // Whoever has just started gives them the same time.
+    world.clock.set(seconds(400));
+    let started = world.windows();
+    started.look().await.unwrap();
+    assert_eq!(looked().await, 230);
+    world.clock.set(seconds(520));
+    started.look().await.unwrap();
+    assert_eq!(looked().await, 510);
+}
+
+#[tokio::test]
 async fn the_three_comparisons_see_what_they_compare() {
     let base = Metric { window_ms: 120_000, no_data: NoData::Ok, ..metric() };
     let relative = Metric { comparison: Comparison::Relative, threshold: 0.5, ..base.clone() };
@@ -399,7 +495,7 @@ fn many_rules() -> Vec<Rule> {
         rule(4, vec![condition("text", "contains", json!("thank you")), condition("duration_seconds", "gt", json!(60))]),
         filtered(rule(5, vec![condition("topic", "contains", json!("refund"))]), r#"agent_id = "agent-1" AND error_count < 3"#),
         rule(6, vec![condition("custom.urgent", "eq", json!(true)), condition("custom.seats", "gte", json!(2))]),
-        Rule { needs: super::rule::Needs::Any, ..rule(7, many_signs()) },
+        Rule { needs: Needs::Any, ..rule(7, many_signs()) },
     ]
 }
 
@@ -504,6 +600,7 @@ async fn history_says_when_a_window_was_too_bad() {
         ("p90", Comparison::Absolute, 150.0),
         ("count", Comparison::Absolute, 2.0),
         ("sum", Comparison::Relative, 0.6),
+        ("sum", Comparison::Absolute, 200.0),
         ("", Comparison::Share, 0.6),
     ] {
         let metric = Metric {

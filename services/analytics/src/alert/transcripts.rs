@@ -8,8 +8,9 @@ use colloquy_proto::transcript::v1 as pb;
 use colloquy_proto::transcript::v1::transcript_service_client::TranscriptServiceClient;
 use colloquy_service::Problem;
 use colloquy_service::transport::{MAX_MESSAGE_BYTES, Transport};
-use colloquy_types::{ConversationId, OrganizationId};
-use tonic::Code;
+use colloquy_types::{ConversationId, OrganizationId, Position};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
 use crate::convert::input::read_turn;
 
@@ -19,13 +20,14 @@ pub trait Transcripts: Send + Sync + 'static {
     /// Returns the turns of a conversation; none when there is no transcript.
     async fn turns(&self, organization: &OrganizationId, conversation: ConversationId) -> Result<Vec<Turn>, Problem>;
 
-    /// Returns those of the conversations, at most [`MOST_AT_ONCE`], in which the words of the phrase may stand in their order; `None`
-    /// when that cannot be told.
+    /// Returns those of the conversations, at most [`MOST_AT_ONCE`], in which the words of the phrase may stand in their order by
+    /// `position`; `None` when that cannot be told.
     async fn saying(
         &self,
         organization: &OrganizationId,
         phrase: &str,
         among: &[ConversationId],
+        position: Position,
     ) -> Result<Option<HashSet<ConversationId>>, Problem>;
 }
 
@@ -70,6 +72,7 @@ impl Transcripts for Remote {
         organization: &OrganizationId,
         phrase: &str,
         among: &[ConversationId],
+        position: Position,
     ) -> Result<Option<HashSet<ConversationId>>, Problem> {
         let words = super::phrases::Words::of(phrase);
         let text = words.iter().collect::<Vec<_>>().join(" ");
@@ -80,6 +83,7 @@ impl Transcripts for Remote {
             query: format!("\"{text}\""),
             conversation_ids: among.iter().map(ToString::to_string).collect(),
             organization_id: organization.to_string(),
+            min_position: position.0,
             ..pb::MatchConversationsRequest::default()
         };
         match self.client.clone().match_conversations(request).await {
@@ -92,16 +96,23 @@ impl Transcripts for Remote {
             Err(status) if matches!(status.code(), Code::InvalidArgument | Code::Unimplemented | Code::FailedPrecondition) => {
                 Ok(None)
             }
+            // What is searched lies behind what was heard.
+            Err(status) if is_behind(&status) => Ok(None),
             Err(status) => Err(Problem::from_status(&status)),
         }
     }
 }
 
+/// Returns whether a view has not read as far as it was asked to.
+fn is_behind(status: &Status) -> bool {
+    status.get_error_details().error_info().is_some_and(|info| info.reason == "POSITION_NOT_REACHED")
+}
+
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::time::Duration;
 
-    use tonic::Status;
     use tower::service_fn;
 
     use super::*;
@@ -116,11 +127,14 @@ mod tests {
     async fn where_nothing_can_be_searched_transcripts_are_to_be_read() {
         let among = [conversation(1)];
         for code in [Code::FailedPrecondition, Code::InvalidArgument, Code::Unimplemented] {
-            let saying = failing(Status::new(code, "no search")).saying(&acme(), "my money back", &among).await;
+            let saying = failing(Status::new(code, "no search")).saying(&acme(), "my money back", &among, Position(7)).await;
             assert_eq!(saying.unwrap(), None, "{code:?}");
         }
+        let behind = Problem::unavailable("POSITION_NOT_REACHED", "not yet", Duration::from_secs(1));
+        let saying = failing(behind.into()).saying(&acme(), "my money back", &among, Position(7)).await;
+        assert_eq!(saying.unwrap(), None);
         for code in [Code::Unavailable, Code::PermissionDenied] {
-            let saying = failing(Status::new(code, "no answer")).saying(&acme(), "my money back", &among).await;
+            let saying = failing(Status::new(code, "no answer")).saying(&acme(), "my money back", &among, Position(7)).await;
             assert!(saying.is_err(), "{code:?}");
         }
     }

@@ -30,7 +30,8 @@ const GRACE_MS: i64 = 3_000;
 const TAKEN_MS: i64 = 60_000;
 /// A rule whose figures are not complete yet is looked at again so soon.
 const AGAIN_MS: i64 = 2_000;
-/// Figures that are not complete after so long are taken as they are.
+/// Figures that lag behind by less are waited for: a window is looked at once all of it is there. Those that lag behind by more are
+/// taken as they are.
 const PATIENCE_MS: i64 = 120_000;
 
 /// What is needed.
@@ -48,12 +49,16 @@ pub struct Parts {
 }
 
 /// Looks at rules over a window.
-pub struct Windows(Parts);
+pub struct Windows {
+    parts: Parts,
+    /// Since when. What was received while nobody was there has from then on to come into the figures.
+    since: Timestamp,
+}
 
 impl Windows {
-    /// Returns who looks.
-    pub const fn new(parts: Parts) -> Self {
-        Self(parts)
+    /// Returns who looks from now on.
+    pub fn new(parts: Parts) -> Self {
+        Self { since: parts.clock.now(), parts }
     }
 
     /// Looks until the stop.
@@ -84,7 +89,7 @@ impl Windows {
     /// # Errors
     /// When the store cannot be asked. What goes wrong with one rule is logged, and tried again.
     pub async fn look(&self) -> Result<u64, Problem> {
-        let Parts { store, clock, .. } = &self.0;
+        let Parts { store, clock, .. } = &self.parts;
         let mut kept = 0;
         loop {
             let now = clock.now();
@@ -105,27 +110,34 @@ impl Windows {
         }
     }
 
+    /// Looks at a rule unless another replica does; returns whether the look was kept.
     async fn look_at(&self, due: Due, now: Timestamp) -> Result<bool, Problem> {
-        let Parts { store, book, measures, bell, .. } = &self.0;
+        let store = &self.parts.store;
         let taken_until = now.saturating_add_millis(TAKEN_MS);
         if !store.claim(&due, taken_until).await.map_err(|error| error.describe())? {
             return Ok(false);
         }
         let taken = Due { due_at: taken_until, ..due };
+        let looked = self.look_at_taken(&taken, now).await;
+        if !matches!(looked, Ok(true)) {
+            // It is still taken, and nobody else would look for as long as that.
+            store.claim(&taken, now.saturating_add_millis(AGAIN_MS)).await.map_err(|error| error.describe())?;
+        }
+        looked
+    }
+
+    async fn look_at_taken(&self, taken: &Due, now: Timestamp) -> Result<bool, Problem> {
+        let Parts { store, book, measures, bell, .. } = &self.parts;
         let rules = book.of(&taken.organization_id).await.map_err(|error| error.describe())?;
         // It was removed, or changed in a way that the next look will know.
         let Some(rule) = rules.by_id.get(&taken.rule_id).filter(|rule| rule.enabled) else { return Ok(false) };
         let Some(metric) = &rule.metric else { return Ok(false) };
 
-        let until = metric.tick_before(now.saturating_add_millis(-GRACE_MS)).max(taken.evaluated_until);
-        let is_waiting = measures.data_through(&taken.organization_id).await? < until;
-        if is_waiting && now.millis_since(until) < PATIENCE_MS {
-            store.claim(&taken, now.saturating_add_millis(AGAIN_MS)).await.map_err(|error| error.describe())?;
-            return Ok(false);
-        }
+        let complete = measures.data_through(&taken.organization_id).await?;
+        let Some(until) = self.instant(metric, taken.evaluated_until, complete, now) else { return Ok(false) };
         let from = until.saturating_add_millis(-metric.window_ms);
         let sight = measure::look(&**measures, rule, metric, from, until).await?;
-        let mut look = judge(rule, metric, taken, &sight, until, now);
+        let mut look = judge(rule, metric, taken.clone(), &sight, until, now);
         if let Some(alert) = &mut look.opened {
             let matching = Sets::of(rule).matching;
             let most = u32::try_from(MOST_CONVERSATIONS).unwrap_or(u32::MAX);
@@ -140,6 +152,18 @@ impl Windows {
             bell.notify_one();
         }
         Ok(kept)
+    }
+
+    /// Returns the instant to look at, given until when the figures are complete; `None` to wait for them.
+    ///
+    /// While they lag behind a little, the last window is looked at that is complete. When they lag behind by much, because a backlog is
+    /// worked off or something cannot be read, waiting would end all looks just when they matter.
+    fn instant(&self, metric: &Metric, looked: Timestamp, complete: Timestamp, now: Timestamp) -> Option<Timestamp> {
+        let newest = metric.tick_before(now.saturating_add_millis(-GRACE_MS)).max(looked);
+        if complete >= newest || now.millis_since(complete.max(self.since)) >= PATIENCE_MS {
+            return Some(newest);
+        }
+        Some(metric.tick_before(complete)).filter(|reached| *reached > looked)
     }
 }
 
@@ -164,7 +188,8 @@ pub fn judge(rule: &Rule, metric: &Metric, due: Due, sight: &Sight, until: Times
         state,
         value: sight.measured.value,
         is_bad,
-        owed: is_wanted && is_muted,
+        // What is owed stays so while nothing is seen.
+        owed: (is_wanted && is_muted) || (due.owed && state == State::NoData),
         opened,
         resolves: due.alert_id.is_some() && matches!(state, State::Ok | State::Warning),
         at: now,

@@ -12,10 +12,10 @@ use uuid::Uuid;
 use super::{AlertStore, Due, Look, Place, Rule, State, Wanted, open};
 use crate::alert::alert::{Alert, Handling};
 use crate::alert::rule::Metric;
-use crate::alert::samples::write;
 use crate::alert::samples::{
     acme, alert, at, condition, features, filtered, live, metric, rule, seconds, window_alert, window_rule,
 };
+use crate::alert::samples::{garble, write};
 use crate::features::Features;
 use crate::testing::Fixture;
 
@@ -48,6 +48,7 @@ alert_store_suite!(
     a_change_leaves_alone_what_a_newer_release_wrote,
     pages_of_rules_go_on_where_the_last_ended,
     an_alert_is_raised_and_told_of_once,
+    what_a_newer_release_has_to_tell_holds_up_nothing,
     alerts_are_listed_by_what_is_asked_for,
     an_alert_is_acknowledged_and_resolved_once,
     open_alerts_are_told_of_again_when_it_is_time,
@@ -55,6 +56,8 @@ alert_store_suite!(
     a_look_is_kept_once,
     a_rule_that_is_due_is_taken_by_one,
     a_rule_that_changes_is_looked_at_anew,
+    a_rule_that_ceases_to_watch_a_window_ends_its_alert,
+    a_conversation_that_crossed_while_its_rule_was_muted_is_found_after,
     what_runs_long_enough_is_found_once_a_look,
     history_is_read_in_order_and_whole,
 );
@@ -198,6 +201,16 @@ async fn an_alert_is_raised_and_told_of_once(store: Store, _: &Fixture) {
     let ids: Vec<_> = events.iter().map(|(organization, event)| (organization.clone(), event.event_id)).collect();
     store.told(&ids[..1]).await.unwrap();
     assert_eq!(store.outbox(10).await.unwrap().len(), 1);
+}
+
+async fn what_a_newer_release_has_to_tell_holds_up_nothing(store: Store, fixture: &Fixture) {
+    garble(&fixture.database, 3).await;
+    store.raise(&[alert(1), alert(2)]).await.unwrap();
+    let told = store.outbox(3).await.unwrap();
+    assert_eq!(told.len(), 2);
+    let ids: Vec<_> = told.iter().map(|(organization, event)| (organization.clone(), event.event_id)).collect();
+    store.told(&ids).await.unwrap();
+    assert!(store.outbox(3).await.unwrap().is_empty());
 }
 
 async fn alerts_are_listed_by_what_is_asked_for(store: Store, _: &Fixture) {
@@ -352,6 +365,27 @@ async fn a_rule_that_changes_is_looked_at_anew(store: Store, _: &Fixture) {
     store.replace_rule(&paused, &again).await.unwrap();
     let due = only_due(&store).await;
     assert_eq!((due.standing.state, due.is_bad, due.alert_id), (State::Unknown, false, Some(window_alert(1).alert_id)));
+}
+
+async fn a_rule_that_ceases_to_watch_a_window_ends_its_alert(store: Store, _: &Fixture) {
+    let first = window_rule(2, metric());
+    begun(&store, std::slice::from_ref(&first)).await;
+    store.look(&look(only_due(&store).await, 600, State::Alert)).await.unwrap();
+    let other = Rule { metric: None, updated_at: seconds(700), revision: 2, ..rule(2, simple(2).conditions) };
+    assert!(store.replace_rule(&first, &other).await.unwrap());
+    let alert = store.alert(&acme(), window_alert(1).alert_id).await.unwrap().unwrap();
+    assert_eq!((alert.state, alert.resolved_at), (Handling::Resolved, Some(seconds(700))));
+    assert_eq!(kinds(&store).await, ["alert.opened", "alert.resolved"]);
+}
+
+async fn a_conversation_that_crossed_while_its_rule_was_muted_is_found_after(store: Store, fixture: &Fixture) {
+    let conditions = vec![condition("duration_seconds", "gt", json!(900))];
+    let long = Rule { muted_until: Some(seconds(2_000)), updated_at: seconds(-10_000), ..rule(1, conditions) };
+    begun(&store, &[long]).await;
+    write(&fixture.database, &[live(1)]).await;
+    assert!(store.crossing(seconds(890), seconds(950)).await.unwrap().is_empty());
+    assert_eq!(store.crossing(seconds(1_998), seconds(2_001)).await.unwrap().len(), 1);
+    assert!(store.crossing(seconds(2_100), seconds(2_103)).await.unwrap().is_empty());
 }
 
 async fn what_runs_long_enough_is_found_once_a_look(store: Store, fixture: &Fixture) {

@@ -22,7 +22,7 @@ impl<E: Engine> SqlStore<E> {
         let sql = "select distinct f.organization_id, f.conversation_id, a.heard_at from alert_rules r \
              join features f on f.organization_id = r.organization_id and not f.settled \
                  and f.created_at <= $1 - r.live_after_ms \
-                 and (r.updated_at >= $2 or f.created_at > $2 - r.live_after_ms) \
+                 and (r.updated_at >= $2 or r.muted_until >= $2 or f.created_at > $2 - r.live_after_ms) \
              join analyses a on a.organization_id = f.organization_id and a.conversation_id = f.conversation_id \
                  and a.heard_at >= r.watches_from \
              where r.live_after_ms is not null and r.enabled and (r.muted_until is null or r.muted_until <= $1)";

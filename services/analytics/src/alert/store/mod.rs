@@ -26,10 +26,8 @@ use crate::features::Features;
 /// Returns the store in `database`.
 pub fn open(database: &Database) -> Arc<dyn AlertStore> {
     match database {
-        Database::Sqlite(sqlite) => {
-            Arc::new(sql::SqlStore { writer: sqlite.writer().clone(), readers: sqlite.readers().clone() })
-        }
-        Database::Postgres(pool) => Arc::new(sql::SqlStore { writer: pool.clone(), readers: pool.clone() }),
+        Database::Sqlite(sqlite) => Arc::new(sql::SqlStore::new(sqlite.writer().clone(), sqlite.readers().clone())),
+        Database::Postgres(pool) => Arc::new(sql::SqlStore::new(pool.clone(), pool.clone())),
     }
 }
 

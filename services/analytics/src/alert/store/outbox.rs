@@ -1,5 +1,7 @@
 //! Events that are still to be appended to the log, in the store.
 
+use std::sync::atomic::Ordering;
+
 use colloquy_events::Event;
 use colloquy_proto::log::v1 as pb;
 use colloquy_storage::StoreError;
@@ -31,22 +33,35 @@ pub(super) async fn tell<E: Engine>(
     Ok(())
 }
 
+fn read<E: Engine>(row: &E::Row) -> Result<Option<(OrganizationId, Event)>, StoreError> {
+    let mut columns = Columns::<E>::of(row);
+    let organization = organization_of(&columns.text()?)?;
+    let event = pb::Event::decode(columns.bytes()?.as_slice()).ok().and_then(|event| Event::try_from(event).ok());
+    Ok(event.map(|event| (organization, event)))
+}
+
 impl<E: Engine> SqlStore<E> {
+    /// Returns the first events that can be read. Those that a newer release wrote are left to it, and hold up no other.
     pub(super) async fn read_outbox(&self, limit: u32) -> Result<Vec<(OrganizationId, Event)>, StoreError> {
-        let sql = "select organization_id, event from alert_outbox order by written_at, ordinal limit $1";
+        let sql = "select organization_id, event from alert_outbox order by written_at, ordinal, organization_id, event_id \
+             limit $1 offset $2";
         let mut connection = self.readers.acquire().await?;
-        let rows = E::query(&mut connection, sql, &[Value::Int(limit.into())], None).await?;
-        let mut events = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let mut columns = Columns::<E>::of(row);
-            let organization = organization_of(&columns.text()?)?;
-            let event = pb::Event::decode(columns.bytes()?.as_slice()).ok().and_then(|event| Event::try_from(event).ok());
-            match event {
-                Some(event) => events.push((organization, event)),
-                None => return Err(StoreError::Corrupt("an event of an alert".to_owned())),
+        let mut unreadable = 0;
+        loop {
+            let values = [Value::Int(limit.into()), Value::Int(i64::try_from(unreadable).unwrap_or(i64::MAX))];
+            let rows = E::query(&mut connection, sql, &values, None).await?;
+            let events: Vec<_> = rows.iter().map(read::<E>).collect::<Result<_, _>>()?;
+            let count = events.len();
+            let readable: Vec<_> = events.into_iter().flatten().collect();
+            unreadable += count - readable.len();
+            if readable.is_empty() && count == limit as usize {
+                continue;
             }
+            if self.unreadable.swap(unreadable, Ordering::Relaxed) != unreadable && unreadable > 0 {
+                tracing::error!(events = unreadable, "events of alerts are left out, which this release does not know");
+            }
+            return Ok(readable);
         }
-        Ok(events)
     }
 
     pub(super) async fn remove_told(&self, events: &[(OrganizationId, EventId)]) -> Result<(), StoreError> {

@@ -8,8 +8,9 @@ use colloquy_types::{OrganizationId, Timestamp};
 use prost::Message;
 use uuid::Uuid;
 
+use super::alerts::resolve;
 use super::sql::{SqlStore, corrupt, key, opt_time, organization_of, places, time_of};
-use super::states::{begin_state, change_state, end_state, read_standing};
+use super::states::{begin_state, change_state, end_state, open_alert, read_standing};
 use super::{Place, Rule, Shown, merge};
 use crate::alert::convert::{self, Identity};
 use crate::alert::rule::Builtin;
@@ -203,7 +204,13 @@ impl<E: Engine> SqlStore<E> {
         match (&before.metric, &rule.metric) {
             (None, None) => {}
             (None, Some(_)) => begin_state::<E>(&mut tx, rule).await?,
-            (Some(_), None) => end_state::<E>(&mut tx, &rule.organization_id, rule.rule_id).await?,
+            // Nobody would find its window well any more.
+            (Some(_), None) => {
+                if let Some(alert) = open_alert::<E>(&mut tx, &rule.organization_id, rule.rule_id).await? {
+                    resolve::<E>(&mut tx, &rule.organization_id, alert, rule.updated_at).await?;
+                }
+                end_state::<E>(&mut tx, &rule.organization_id, rule.rule_id).await?;
+            }
             (Some(_), Some(_)) if before.enabled != rule.enabled || !before.watches_as(rule) => {
                 change_state::<E>(&mut tx, rule).await?;
             }

@@ -1,5 +1,7 @@
 //! The store over either engine.
 
+use std::sync::atomic::AtomicUsize;
+
 use async_trait::async_trait;
 use colloquy_events::Event;
 use colloquy_storage::StoreError;
@@ -15,6 +17,14 @@ use crate::features::Features;
 pub(super) struct SqlStore<E: Engine> {
     pub(super) writer: Pool<E>,
     pub(super) readers: Pool<E>,
+    /// How many events could not be read when they were last looked for.
+    pub(super) unreadable: AtomicUsize,
+}
+
+impl<E: Engine> SqlStore<E> {
+    pub(super) fn new(writer: Pool<E>, readers: Pool<E>) -> Self {
+        Self { writer, readers, unreadable: AtomicUsize::new(0) }
+    }
 }
 
 /// Reads a time.

@@ -53,6 +53,17 @@ pub(super) async fn begin_state<E: Engine>(connection: &mut E::Connection, rule:
     Ok(())
 }
 
+/// Returns the alert that a rule over a window has raised and that has not recovered.
+pub(super) async fn open_alert<E: Engine>(
+    connection: &mut E::Connection,
+    organization: &OrganizationId,
+    id: Uuid,
+) -> Result<Option<Uuid>, StoreError> {
+    let sql = format!("select alert_id from alert_states where organization_id = $1 and rule_id = $2 {}", E::FOR_UPDATE);
+    let rows = E::query(connection, &sql, &key(organization, id), None).await?;
+    Ok(rows.first().map(|row| Columns::<E>::of(row).opt_id()).transpose()?.flatten())
+}
+
 /// Ceases to keep where a rule stands.
 pub(super) async fn end_state<E: Engine>(
     connection: &mut E::Connection,
