@@ -24,6 +24,7 @@ mod settings;
 pub mod store;
 #[cfg(test)]
 mod testing;
+mod upstream;
 
 use std::sync::Arc;
 

@@ -31,6 +31,8 @@ pub(crate) struct Neighbours {
     pub(crate) refused: Mutex<HashSet<EventId>>,
     /// What was said in these is not answered alone before they are taken out.
     pub(crate) slow: Mutex<HashSet<String>>,
+    /// What was said in these is more than is answered at once.
+    pub(crate) too_long: Mutex<HashSet<String>>,
     /// The log takes what it is given next, and says that it did not.
     pub(crate) answers_get_lost: AtomicBool,
 }
@@ -147,6 +149,9 @@ impl TranscriptService for Neighbours {
         let id = &request.get_ref().conversation_id;
         while self.slow.lock().unwrap().contains(id) {
             tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if self.too_long.lock().unwrap().contains(id) {
+            return Err(Status::resource_exhausted("the transcript is too long"));
         }
         let found = self.turns.lock().unwrap().get(id).cloned();
         let Some(turns) = found else { return no_such() };

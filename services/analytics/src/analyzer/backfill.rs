@@ -197,8 +197,9 @@ impl Backfills {
         for &sample in samples {
             let input = match self.conversations.read(organization, sample).await {
                 Ok(input) => input,
-                Err(Unread::Gone) => continue,
-                Err(Unread::Later(status) | Unread::Never(status)) => return Err(Error::Upstream(status)),
+                // Nothing is asked about what cannot be read.
+                Err(Unread::Gone | Unread::Never(_)) => continue,
+                Err(Unread::Later(status)) => return Err(Error::Upstream(status)),
             };
             let transcript = Transcript::of(&input);
             count += 1;

@@ -9,6 +9,7 @@ use colloquy_types::{ConversationId, OrganizationId};
 use tonic::{Code, Status};
 
 use crate::input::Input;
+use crate::upstream::retry_after;
 
 /// The other services, called as this installation itself. Cheap to clone.
 #[derive(Clone)]
@@ -22,7 +23,7 @@ pub(super) struct Conversations {
 pub(super) enum Unread {
     /// There is none.
     Gone,
-    /// Somebody is away; it may be read later.
+    /// Somebody is away, or was too slow; it may be read later.
     Later(Status),
     /// It will never be read like this.
     Never(Status),
@@ -32,9 +33,7 @@ impl From<Status> for Unread {
     fn from(status: Status) -> Self {
         match status.code() {
             Code::NotFound => Self::Gone,
-            Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Aborted | Code::Cancelled => {
-                Self::Later(status)
-            }
+            _ if retry_after(&status).is_some() => Self::Later(status),
             _ => Self::Never(status),
         }
     }

@@ -47,6 +47,9 @@ pub enum Error {
     /// The model did not answer while the caller waited.
     #[error("the model has not answered yet; the answer is kept once it has, ask for it again")]
     TooSlow,
+    /// As many questions are being asked as may be at once.
+    #[error("as many questions are being asked as may be at once; try again when one is answered")]
+    Crowded,
     /// The model did not answer, and may later.
     #[error("{0}")]
     ModelUnavailable(String),
@@ -86,6 +89,7 @@ impl Describe for Error {
             Self::NoModel => Problem::failed_precondition("MODEL_NOT_CONFIGURED", text),
             Self::OverBudget => Problem::exhausted("MODEL_BUDGET_EXHAUSTED", text),
             Self::TooSlow => Problem::deadline_exceeded(text),
+            Self::Crowded => Problem::unavailable("MODEL_BUSY", text, Duration::from_secs(10)),
             Self::ModelUnavailable(_) => Problem::unavailable("MODEL_UNAVAILABLE", text, Duration::from_secs(30)),
             Self::Upstream(status) => Problem::from_status(status),
             Self::Store(error) => error.describe(),
@@ -113,6 +117,7 @@ mod tests {
             (Error::NoModel, "MODEL_NOT_CONFIGURED"),
             (Error::OverBudget, "MODEL_BUDGET_EXHAUSTED"),
             (Error::TooSlow, "DEADLINE_EXCEEDED"),
+            (Error::Crowded, "MODEL_BUSY"),
             (Error::ModelUnavailable("away".to_owned()), "MODEL_UNAVAILABLE"),
             (Error::Upstream(Status::unavailable("away")), "UPSTREAM"),
             (Error::Store(StoreError::Corrupt("row".to_owned())), "INTERNAL"),

@@ -41,7 +41,7 @@ use colloquy_service::Task;
 use colloquy_service::transport::Transport;
 use colloquy_storage::PageTokens;
 use colloquy_types::Clock;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -95,7 +95,8 @@ pub fn build(parts: Parts) -> Built {
     let tokens_per_day = model.as_ref().map(|(_, tokens)| *tokens);
     let asker = model.map(|(model, tokens_per_day)| {
         let (store, clock, stop) = (Arc::clone(&store), Arc::clone(&clock), stop.clone());
-        Arc::new(Asker { store, model, tokens_per_day, clock, stop })
+        let places = Arc::new(Semaphore::new(pace.concurrency));
+        Arc::new(Asker { store, model, tokens_per_day, clock, places, stop })
     });
     let worker = worker::Worker {
         store: Arc::clone(&store),

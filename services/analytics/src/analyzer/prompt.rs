@@ -6,6 +6,7 @@ use aws_lc_rs::digest;
 use serde_json::{Map, Value, json};
 
 use super::definition::{Definition, Field, Kind};
+use super::run::Usage;
 use super::transcript::Transcript;
 
 /// Counts changes of how it is asked: another number makes other hashes.
@@ -15,6 +16,8 @@ const FORM: &str = "colloquy analyzer 1";
 const TOKENS_A_VALUE: u64 = 160;
 const TOKENS_AT_LEAST: u64 = 600;
 const TOKENS_AT_MOST: u64 = 12_000;
+/// What stands around the messages of a question.
+const TOKENS_AROUND: u64 = 64;
 
 const RULES: &str = "\
 You analyse one finished conversation between a user and an AI agent and fill in a form about it.
@@ -66,15 +69,17 @@ impl Prompt {
         Self { system, user: transcript.text.clone(), schema, most_output, hash }
     }
 
-    /// Returns about how many tokens it has: four letters of ASCII make one, any other letter does. It errs on the side of more.
+    /// Returns about how many tokens it has: four letters of ASCII make one, any other letter does.
     pub fn input_tokens(&self) -> u64 {
         let schema = self.schema.to_string();
-        [&self.system, &self.user, &schema].into_iter().map(|text| tokens_of(text)).sum::<u64>() + 16
+        [&self.system, &self.user, &schema].into_iter().map(|text| tokens_of(text)).sum::<u64>() + TOKENS_AROUND
     }
 
-    /// Returns how many tokens question and answer have at most, about.
-    pub fn most_tokens(&self) -> u64 {
-        self.input_tokens() + self.most_output
+    /// Returns what it takes at most. No token is shorter than a byte, whatever was said: digits, or the JSON of tools, have many more
+    /// than prose of the same length.
+    pub fn most(&self) -> Usage {
+        let bytes = self.system.len() + self.user.len() + self.schema.to_string().len();
+        Usage { input: bytes as u64 + TOKENS_AROUND, output: self.most_output }
     }
 }
 
@@ -203,6 +208,16 @@ mod tests {
             for field in &definition.fields {
                 assert!(schema["properties"]["fields"]["properties"].get(&field.name).is_some(), "{}", field.name);
             }
+        }
+    }
+
+    #[test]
+    fn no_question_has_more_tokens_than_it_takes_at_most() {
+        // Many models have a token for every one of these.
+        for said in ["0123456789".repeat(300), "{[\"\\:,]}".repeat(300), "你🎉".repeat(300)] {
+            let prompt = Prompt::of(&samples::definition(), &Transcript::of(&samples::input("acme", 1, &[&said])));
+            assert!(prompt.most().input >= (prompt.system.len() + said.len()) as u64, "{said:.10}");
+            assert_eq!(prompt.most().output, prompt.most_output);
         }
     }
 

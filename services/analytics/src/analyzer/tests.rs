@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use colloquy_proto::analytics::v1 as pb;
 use colloquy_proto::conversation::v1 as conversation_pb;
-use colloquy_types::Position;
+use colloquy_types::{Clock, Position};
 use serde_json::json;
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -13,10 +13,12 @@ use uuid::Uuid;
 use super::convert::analyzer_to_pb;
 use super::fake::Reply;
 use super::insight::INSIGHT_ID;
+use super::prompt::Prompt;
 use super::run::Run;
 use super::samples::{self, at, conversation};
-use super::store::{Priority, Queued, Reserved, RunFilter};
-use super::world::{Client, Replica, World, eventually};
+use super::store::{Priority, Queued, Reservation, Reserved, RunFilter};
+use super::transcript::Transcript;
+use super::world::{Client, Replica, Setup, World, eventually};
 use crate::analysis::{Analysis, Rules, analyse};
 use crate::features::Features;
 use crate::hooks::{Adding, Adds, Analysed, Seen};
@@ -66,13 +68,38 @@ impl World {
         .await
     }
 
+    /// Puts tokens of the day aside, for five minutes.
+    async fn put_aside(&self, tokens: u64, limit: u64) -> Reservation {
+        let now = self.clock.now();
+        let day = now.as_millis() / (2 * HALF_A_DAY);
+        let reservation = Reservation { id: Uuid::now_v7(), day, tokens, held_until: now.saturating_add_millis(300_000) };
+        let reserved = self.store.reserve_tokens(&samples::organization("acme"), &reservation, now, limit).await.unwrap();
+        assert_eq!(reserved, Reserved::Yes);
+        reservation
+    }
+
+    /// Returns what of an analyzer is in the figures of a conversation.
+    async fn contact(&self, replica: &Replica, input: &Input) -> Option<serde_json::Value> {
+        analysed(replica, input).await.custom["contact"].value.clone()
+    }
+
     /// Queues conversations for an analyzer alone.
     async fn enqueue(&self, analyzer: &pb::Analyzer, numbers: impl Iterator<Item = u128>) {
+        self.enqueue_of(analyzer, None, numbers).await;
+    }
+
+    /// Queues conversations for one version of an analyzer.
+    async fn enqueue_of(&self, analyzer: &pb::Analyzer, version: Option<u32>, numbers: impl Iterator<Item = u128>) {
         let id: Uuid = analyzer.analyzer_id.parse().unwrap();
         let queued: Vec<_> = numbers.map(|number| (id, conversation(number))).collect();
-        let how = Queued { priority: Priority::Live, due_at: at(0), version: None, backfill_id: None };
+        let how = Queued { priority: Priority::Live, due_at: at(0), version, backfill_id: None };
         self.store.enqueue(&samples::organization("acme"), &queued, how).await.unwrap();
     }
+}
+
+/// Returns what a question of the tests' analyzer about a conversation takes at most.
+fn most_tokens(texts: &[&str]) -> u64 {
+    Prompt::of(&samples::definition(), &Transcript::of(&samples::input("acme", 1, texts))).most().total()
 }
 
 #[tokio::test]
@@ -276,7 +303,9 @@ async fn what_a_caller_says_cannot_make_values() {
 #[tokio::test]
 async fn a_day_without_tokens_is_waited_out() {
     let world = World::start().await;
-    let replica = world.replica_with(Some(5_000), Duration::from_secs(55));
+    let most = most_tokens(&["Hello", "One"]);
+    let limit = most + 1_000;
+    let replica = world.replica_with(Setup { tokens_per_day: Some(limit), ..Setup::default() });
     let mut client = replica.client("admin");
     let analyzer = create(&mut client).await;
     world.said.say(1, &["Hello", "One"]);
@@ -287,10 +316,10 @@ async fn a_day_without_tokens_is_waited_out() {
     let day = at(0).as_millis() / (2 * HALF_A_DAY);
     assert_eq!(world.store.tokens_of_day(&organization, day).await.unwrap(), (1_000, 0));
     // Others ask, and may use what is left.
-    assert_eq!(world.store.reserve_tokens(&organization, day, 3_200, 5_000).await.unwrap(), Reserved::Yes);
+    let others = world.put_aside(most, limit).await;
     assert_eq!(run_now(&mut client, &analyzer, 2, false).await.unwrap_err().code(), Code::Unavailable);
     // They did.
-    world.store.settle_tokens(&organization, day, 3_200, 3_200).await.unwrap();
+    world.store.settle_tokens(&organization, &others, most).await.unwrap();
     let error = run_now(&mut client, &analyzer, 2, false).await.unwrap_err();
     assert_eq!(error.code(), Code::ResourceExhausted);
     world.enqueue(&analyzer, 2..=2).await;
@@ -307,7 +336,7 @@ async fn a_day_without_tokens_is_waited_out() {
 #[tokio::test]
 async fn what_no_day_has_tokens_for_fails() {
     let world = World::start().await;
-    let replica = world.replica_with(Some(10), Duration::from_secs(55));
+    let replica = world.replica_with(Setup { tokens_per_day: Some(10), ..Setup::default() });
     let mut client = replica.client("admin");
     let analyzer = create(&mut client).await;
     world.said.say(1, &["Hello", "One"]);
@@ -403,7 +432,7 @@ async fn an_endpoint_that_is_busy_is_asked_when_it_wants() {
 #[tokio::test]
 async fn who_waits_too_long_finds_the_run_later() {
     let world = World::start().await;
-    let replica = world.replica_with(Some(1_000_000), Duration::from_millis(50));
+    let replica = world.replica_with(Setup { patience: Duration::from_millis(50), ..Setup::default() });
     let mut client = replica.client("admin");
     let analyzer = create(&mut client).await;
     world.said.say(1, &["Hello", "Hi"]);
@@ -421,7 +450,7 @@ async fn who_waits_too_long_finds_the_run_later() {
 #[tokio::test]
 async fn without_a_model_analyzers_are_managed_and_not_run() {
     let world = World::start().await;
-    let replica = world.replica_with(None, Duration::from_secs(55));
+    let replica = world.replica_with(Setup { tokens_per_day: None, ..Setup::default() });
     let mut client = replica.client("admin");
     let analyzer = create(&mut client).await;
     let input = world.said.say(1, &["Hello", "Hi"]);
@@ -589,5 +618,240 @@ async fn a_bad_definition_is_told_all_at_once() {
     let fields: Vec<&str> = details.bad_request().unwrap().field_violations.iter().map(|bad| bad.field.as_str()).collect();
     assert_eq!(fields, ["analyzer.name", "analyzer.fields[0].name", "analyzer.fields[0].type"]);
     assert_ne!(INSIGHT_ID, Uuid::nil());
+    replica.stop().await;
+}
+
+/// An answer with another way to be contacted.
+fn by_text_message() -> Reply {
+    let mut answer = samples::answer();
+    answer["fields"]["contact"]["value"] = json!("SMS");
+    Reply::Text(answer.to_string())
+}
+
+#[tokio::test]
+async fn an_earlier_version_that_is_run_later_does_not_overrule_the_newer_one() {
+    let world = World::start().await;
+    let replica = world.replica();
+    let mut client = replica.client("admin");
+    let mut analyzer = create(&mut client).await;
+    analyzer.fields[0].description = "how they want to be reached".to_owned();
+    let update = pb::UpdateAnalyzerRequest { analyzer: Some(analyzer.clone()), update_mask: None };
+    assert_eq!(client.update_analyzer(update).await.unwrap().into_inner().analyzer.unwrap().version, 2);
+    let input = world.said.say(1, &["Hello", "By e-mail"]);
+    run_now(&mut client, &analyzer, 1, false).await.unwrap();
+    world.clock.advance_millis(1);
+    // A back-fill that began before the change comes to it.
+    world.fake.next([by_text_message()]);
+    world.enqueue_of(&analyzer, Some(1), 1..=1).await;
+    let runs = world.runs_reach(1, 2).await;
+    assert_eq!(runs.iter().map(|run| run.version).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(world.contact(&replica, &input).await, Some(json!("Email")));
+    eventually("the end", || async { world.store.next_due().await.unwrap().is_none().then_some(()) }).await;
+    // It is no reason to ask again, and both are there to be compared.
+    assert_eq!(world.fake.asked_of_analyzers(), 2);
+    let compare = pb::CompareAnalyzerVersionsRequest { analyzer_id: analyzer.analyzer_id.clone(), version_a: 1, version_b: 2 };
+    let compared = client.compare_analyzer_versions(compare).await.unwrap().into_inner();
+    let contact = compared.fields.iter().find(|field| field.name == "contact").unwrap();
+    assert_eq!((compared.conversations, contact.different), (1, 1));
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_said_again_as_it_was_has_its_answer_back() {
+    let world = World::start().await;
+    let replica = world.replica();
+    let analyzer = create(&mut replica.client("admin")).await;
+    let mut expected_runs = 0;
+    let mut say = async |text: &str, expected: &str| {
+        world.said.say(1, &["Hello", text]);
+        world.clock.advance_millis(1);
+        world.enqueue(&analyzer, 1..=1).await;
+        expected_runs += 1;
+        let runs = world.runs_reach(1, expected_runs).await;
+        let counts = world.store.newest_runs(&samples::organization("acme"), &[conversation(1)]).await.unwrap();
+        assert_eq!(counts[0].custom()["contact"].value, Some(json!(expected)));
+        runs[0].clone()
+    };
+    say("By e-mail", "Email").await;
+    world.fake.next([by_text_message()]);
+    say("By text message", "SMS").await;
+    let again = say("By e-mail", "Email").await;
+    assert!(again.cached && again.usage.total() == 0);
+    assert_eq!(world.fake.asked().len(), 2);
+    // What is the newest already is not kept once more.
+    world.enqueue(&analyzer, 1..=1).await;
+    eventually("the end", || async { world.store.next_due().await.unwrap().is_none().then_some(()) }).await;
+    assert_eq!(world.runs(1).await.len(), 3);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_model_that_is_asked_again_has_its_answer_back() {
+    let world = World::start().await;
+    let mut ran = Vec::new();
+    let mut analyzer = None;
+    for (model, reply) in [("small", None), ("large", Some(by_text_message())), ("small", None)] {
+        let replica = world.replica_with(Setup { model, ..Setup::default() });
+        let mut client = replica.client("admin");
+        if analyzer.is_none() {
+            analyzer = Some(create(&mut client).await);
+        }
+        let input = world.said.say(1, &["Hello", "By e-mail"]);
+        world.fake.next(reply);
+        world.clock.advance_millis(1);
+        run_now(&mut client, analyzer.as_ref().unwrap(), 1, false).await.unwrap();
+        ran.push((world.contact(&replica, &input).await, world.fake.asked_of_analyzers()));
+        replica.stop().await;
+    }
+    assert_eq!(ran, [(Some(json!("Email")), 1), (Some(json!("SMS")), 2), (Some(json!("Email")), 2)]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_left_out_of_estimates_and_fails_in_backfills() {
+    let world = World::start().await;
+    let replica = world.replica();
+    let mut client = replica.client("admin");
+    let analyzer = create(&mut client).await;
+    for number in 1..=3 {
+        world.said.say(number, &["Hello", &format!("I am number {number}")]);
+    }
+    world.said.0.too_long.lock().unwrap().insert(conversation(2).to_string());
+    let request = |estimate_only| pb::BackfillAnalyzerRequest {
+        analyzer_id: analyzer.analyzer_id.clone(),
+        estimate_only,
+        ..Default::default()
+    };
+    let estimate = client.backfill_analyzer(request(true)).await.unwrap().into_inner().backfill.unwrap();
+    assert!(estimate.estimated_tokens > 0);
+    let begun = client.backfill_analyzer(request(false)).await.unwrap().into_inner().backfill.unwrap();
+    let finished = eventually("the back-fill", || {
+        let (mut client, backfill_id) = (client.clone(), begun.backfill_id.clone());
+        async move {
+            let state = client.get_backfill(pb::GetBackfillRequest { backfill_id }).await.unwrap().into_inner().backfill.unwrap();
+            (state.status == "finished").then_some(state)
+        }
+    })
+    .await;
+    assert_eq!((finished.done, finished.failed), (3, 1));
+    let error = run_now(&mut client, &analyzer, 2, false).await.unwrap_err();
+    assert_eq!(error.code(), Code::ResourceExhausted);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn what_passes_is_tried_again_at_once() {
+    let world = World::start().await;
+    let replica = world.replica();
+    let mut client = replica.client("admin");
+    let analyzer = create(&mut client).await;
+    world.said.say(1, &["Hello", "Hi"]);
+    world.fake.next([Reply::Status(503, None), Reply::Status(429, Some("0.05"))]);
+    assert_eq!(run_now(&mut client, &analyzer, 1, false).await.unwrap().status, "succeeded");
+    assert_eq!(world.fake.asked().len(), 3);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_question_that_is_tried_again_stays_within_the_budget() {
+    let world = World::start().await;
+    let said = ["Hello", "One"];
+    let most = most_tokens(&said);
+    let timeout = Duration::from_millis(100);
+    let replica = world.replica_with(Setup { tokens_per_day: Some(2 * most + 1), timeout, ..Setup::default() });
+    let mut client = replica.client("admin");
+    let analyzer = create(&mut client).await;
+    world.said.say(1, &said);
+    world.fake.always(Reply::After(Duration::from_secs(3_600)));
+    let error = run_now(&mut client, &analyzer, 1, false).await.unwrap_err();
+    assert_eq!((error.code(), error.message()), (Code::Unavailable, "the model did not answer in time"));
+    // There were no tokens for a third try.
+    assert_eq!(world.fake.asked().len(), 2);
+    let day = at(0).as_millis() / (2 * HALF_A_DAY);
+    assert_eq!(world.store.tokens_of_day(&samples::organization("acme"), day).await.unwrap(), (2 * most, 0));
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn one_question_too_large_for_what_is_left_does_not_keep_others_from_being_asked() {
+    let world = World::start().await;
+    let small = most_tokens(&["Hello", "One"]);
+    let words = "word ".repeat(700);
+    let long = ["Hello"; 20].map(|_| words.as_str());
+    let limit = most_tokens(&long);
+    let replica = world.replica_with(Setup { tokens_per_day: Some(limit), concurrency: 1, ..Setup::default() });
+    let analyzer = create(&mut replica.client("admin")).await;
+    let used = world.put_aside(small, limit).await;
+    world.store.settle_tokens(&samples::organization("acme"), &used, small).await.unwrap();
+    world.said.say(1, &long);
+    for number in 2..=4 {
+        world.said.say(number, &["Hello", &format!("I am number {number}")]);
+    }
+    world.enqueue(&analyzer, 1..=4).await;
+    for number in 2..=4 {
+        world.runs_reach(number, 1).await;
+    }
+    let midnight = "2026-03-03T00:00:00Z".parse().unwrap();
+    eventually("waiting", || async { (world.store.next_due().await.unwrap() == Some(midnight)).then_some(()) }).await;
+    assert_eq!(world.runs(1).await, []);
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_crash_left_put_aside_is_waited_out_and_not_polled() {
+    let world = World::start().await;
+    let most = most_tokens(&["Hello", "I am number 1"]);
+    // A replica crashed while it asked; what it held is used for all anybody knows.
+    let limit = 100 * most;
+    world.put_aside(limit, limit).await;
+    let replica = world.replica_with(Setup { tokens_per_day: Some(limit), concurrency: 1, ..Setup::default() });
+    let analyzer = create(&mut replica.client("admin")).await;
+    for number in 1..=3 {
+        world.said.say(number, &["Hello", &format!("I am number {number}")]);
+    }
+    world.enqueue(&analyzer, 1..=3).await;
+    let waits_until = async |millis| {
+        eventually("waiting", || async { (world.store.next_due().await.unwrap() == Some(at(millis))).then_some(()) }).await;
+    };
+    waits_until(30_000).await;
+    world.clock.advance_millis(300_000);
+    // To midnight, nine hours from the start.
+    waits_until(9 * 60 * 60 * 1_000).await;
+    assert_eq!(world.fake.asked().len(), 0);
+    world.clock.advance_millis(2 * HALF_A_DAY);
+    for number in 1..=3 {
+        world.runs_reach(number, 1).await;
+    }
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn no_more_is_asked_by_hand_at_once_than_there_are_places() {
+    let world = World::start().await;
+    let patience = Duration::from_millis(50);
+    let replica = world.replica_with(Setup { concurrency: 2, patience, ..Setup::default() });
+    let mut client = replica.client("admin");
+    let analyzer = create(&mut client).await;
+    for number in 1..=6 {
+        world.said.say(number, &["Hello", &format!("I am number {number}")]);
+    }
+    world.fake.next([Reply::After(Duration::from_secs(5)), Reply::After(Duration::from_secs(5))]);
+    // These wait no longer, and what they began goes on.
+    for number in 1..=2 {
+        assert_eq!(run_now(&mut client, &analyzer, number, false).await.unwrap_err().code(), Code::DeadlineExceeded);
+    }
+    eventually("both questions", || async { (world.fake.asked().len() == 2).then_some(()) }).await;
+    for number in 3..=5 {
+        let error = run_now(&mut client, &analyzer, number, false).await.unwrap_err();
+        let details = error.get_error_details();
+        assert_eq!((error.code(), details.error_info().unwrap().reason.as_str()), (Code::Unavailable, "MODEL_BUSY"));
+        assert!(details.retry_info().unwrap().retry_delay.is_some());
+    }
+    // Nor is anything asked in the background.
+    world.enqueue(&analyzer, 6..=6).await;
+    assert_eq!(world.fake.asked().len(), 2);
+    for number in [1, 2, 6] {
+        world.runs_reach(number, 1).await;
+    }
+    assert_eq!(world.fake.asked().len(), 3);
     replica.stop().await;
 }

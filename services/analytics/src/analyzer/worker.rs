@@ -8,8 +8,9 @@ use colloquy_types::{Clock, Timestamp};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
 
-use super::asker::{Asked, Asker, Question, day_of, next_day};
+use super::asker::{Asked, Asker, Place, Question, day_of, next_day};
 use super::conversations::{Conversations, Unread};
 use super::insight::{self, INSIGHT, INSIGHT_ID, INSIGHT_VERSION};
 use super::run::RunResult;
@@ -23,8 +24,10 @@ const GARBAGE_TRIES: u32 = 3;
 const TRIES: u32 = 9;
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
-/// When a conversation cannot be read, or the store is away.
+/// When another service or the store is away.
 const PAUSE: Duration = Duration::from_secs(10);
+/// When other questions hold the tokens that are left of the day. Each of them is answered, or given up, within minutes.
+const CROWDED: Duration = Duration::from_secs(30);
 /// How many conversations are told at once.
 const NEWS: u32 = 100;
 const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -35,7 +38,7 @@ const BUDGETS_KEPT_DAYS: i64 = 40;
 /// How the work is done.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// How many questions are asked at once.
+    /// How many questions are asked at once, in the background and by hand.
     pub concurrency: usize,
     /// How often it is looked whether something is due when nobody says so.
     pub look_every: Duration,
@@ -88,6 +91,15 @@ fn after_failure(now: Timestamp, attempts: u32, most: u32, wanted: Option<Durati
     Done::Again { due_at: later(now, wait.min(LONGEST_WAIT)), attempts }
 }
 
+/// Returns what becomes of a conversation that could not be read now, of which `attempts` questions were asked in vain before. Who is
+/// away comes back; but reading one conversation may take too long always, and then it is given up in the end.
+fn after_unread(now: Timestamp, attempts: u32, code: Code) -> Done {
+    match code {
+        Code::DeadlineExceeded => after_failure(now, attempts.saturating_add(1), TRIES, None),
+        _ => Done::Again { due_at: later(now, PAUSE), attempts },
+    }
+}
+
 impl Worker {
     /// Works until the service stops.
     pub(super) async fn run(self) -> anyhow::Result<()> {
@@ -95,8 +107,7 @@ impl Worker {
         let mut pruned_at = None;
         while !self.stop.is_cancelled() {
             while working.try_join_next().is_some() {}
-            let room = self.pace.concurrency.saturating_sub(working.len());
-            let wait = match self.look(room, &mut working).await {
+            let wait = match self.look(&mut working).await {
                 Ok(()) => self.pace.look_every,
                 Err(error) => {
                     tracing::warn!("what waits for the model cannot be read or told, and is tried again: {error}");
@@ -119,15 +130,20 @@ impl Worker {
         Ok(())
     }
 
-    async fn look(&self, room: usize, working: &mut JoinSet<()>) -> Result<(), StoreError> {
+    async fn look(&self, working: &mut JoinSet<()>) -> Result<(), StoreError> {
         self.tell().await?;
-        let (Some(asker), true) = (&self.asker, room > 0) else { return Ok(()) };
+        let Some(asker) = &self.asker else { return Ok(()) };
+        let places = asker.free_places();
+        if places.is_empty() {
+            return Ok(());
+        }
         let now = self.clock.now();
-        let room = u32::try_from(room).unwrap_or(u32::MAX);
-        for claimed in self.store.claim(now, later(now, self.pace.lease), room).await? {
+        let room = u32::try_from(places.len()).unwrap_or(u32::MAX);
+        let claimed = self.store.claim(now, later(now, self.pace.lease), room).await?;
+        for (claimed, place) in claimed.into_iter().zip(places) {
             let (worker, asker) = (self.clone(), Arc::clone(asker));
             working.spawn(async move {
-                if let Err(error) = worker.work(&asker, &claimed).await {
+                if let Err(error) = worker.work(&asker, &place, &claimed).await {
                     // Its lease runs out, and somebody takes it again.
                     tracing::warn!(analyzer.id = %claimed.analyzer_id, conversation.id = %claimed.conversation_id,
                         "a conversation could not be asked about: {error}");
@@ -171,7 +187,7 @@ impl Worker {
     }
 
     /// Asks about one conversation, and writes down what came of it.
-    async fn work(&self, asker: &Asker, claimed: &Claimed) -> Result<(), StoreError> {
+    async fn work(&self, asker: &Asker, place: &Place, claimed: &Claimed) -> Result<(), StoreError> {
         let organization = &claimed.organization_id;
         let (version, definition) = if claimed.analyzer_id == INSIGHT_ID {
             // It may have been switched off since.
@@ -192,14 +208,11 @@ impl Worker {
         let input = match self.conversations.read(organization, claimed.conversation_id).await {
             Ok(input) => input,
             Err(Unread::Gone) => return self.done(claimed, Done::Succeeded).await,
-            Err(Unread::Later(_)) => {
-                let due_at = later(self.clock.now(), PAUSE);
-                return self.done(claimed, Done::Again { due_at, attempts: claimed.attempts }).await;
+            Err(Unread::Later(status)) => {
+                let done = after_unread(self.clock.now(), claimed.attempts, status.code());
+                return self.unread(claimed, &status, done).await;
             }
-            Err(Unread::Never(status)) => {
-                tracing::warn!(conversation.id = %claimed.conversation_id, "a conversation cannot be read ({:?})", status.code());
-                return self.done(claimed, Done::Failed).await;
-            }
+            Err(Unread::Never(status)) => return self.unread(claimed, &status, Done::Failed).await,
         };
         if input.record.status.is_live() {
             // It is queued again when it ends.
@@ -215,7 +228,7 @@ impl Worker {
             transcript: &transcript,
             again: false,
         };
-        let asked = asker.ask(&question).await?;
+        let asked = asker.ask(place, &question).await?;
         let now = self.clock.now();
         let attempts = claimed.attempts.saturating_add(1);
         let (run, done) = match asked {
@@ -230,12 +243,8 @@ impl Worker {
                 Done::Failed => (Some(given_up), Done::Failed),
                 again => (None, again),
             },
-            Asked::NotNow => (None, Done::Again { due_at: later(now, PAUSE), attempts: claimed.attempts }),
-            Asked::OverBudget => {
-                let due_at = next_day(now);
-                self.store.postpone(organization, now, due_at).await?;
-                (None, Done::Again { due_at, attempts: claimed.attempts })
-            }
+            Asked::NotNow { nothing_left } => (None, self.rest(claimed, now, later(now, CROWDED), nothing_left).await?),
+            Asked::OverBudget { nothing_left } => (None, self.rest(claimed, now, next_day(now), nothing_left).await?),
         };
         if let (Done::Failed, Some(RunResult::Failed(why))) = (done, run.as_deref().map(|run| &run.result)) {
             tracing::warn!(analyzer.id = %claimed.analyzer_id, conversation.id = %claimed.conversation_id,
@@ -244,6 +253,22 @@ impl Worker {
         self.store.finish(claimed, run.as_deref(), done).await?;
         self.wake.notify_one();
         Ok(())
+    }
+
+    /// Lets a conversation wait for tokens, and when nothing is left of them whatever else of its organization is due: it would be read
+    /// in vain.
+    async fn rest(&self, claimed: &Claimed, now: Timestamp, due_at: Timestamp, nothing_left: bool) -> Result<Done, StoreError> {
+        if nothing_left {
+            self.store.postpone(&claimed.organization_id, now, due_at).await?;
+        }
+        Ok(Done::Again { due_at, attempts: claimed.attempts })
+    }
+
+    async fn unread(&self, claimed: &Claimed, status: &Status, done: Done) -> Result<(), StoreError> {
+        if done == Done::Failed {
+            tracing::warn!(conversation.id = %claimed.conversation_id, "a conversation cannot be read ({:?})", status.code());
+        }
+        self.done(claimed, done).await
     }
 
     async fn done(&self, claimed: &Claimed, done: Done) -> Result<(), StoreError> {
@@ -269,5 +294,13 @@ mod tests {
         assert_eq!(wait(1, Some(1_000_000)), Some(3_600));
         assert_eq!(wait(TRIES, None), None);
         assert_eq!(after_failure(at(0), GARBAGE_TRIES, GARBAGE_TRIES, None), Done::Failed);
+    }
+
+    #[test]
+    fn what_always_takes_too_long_to_read_is_given_up_and_who_is_away_is_waited_for() {
+        let again = |seconds: i64, attempts: u32| Done::Again { due_at: at(seconds * 1_000), attempts };
+        assert_eq!(after_unread(at(0), 0, Code::DeadlineExceeded), again(30, 1));
+        assert_eq!(after_unread(at(0), TRIES - 1, Code::DeadlineExceeded), Done::Failed);
+        assert_eq!(after_unread(at(0), TRIES - 1, Code::Unavailable), again(10, TRIES - 1));
     }
 }

@@ -48,6 +48,31 @@ pub(super) struct World {
     pub(super) said: Said,
 }
 
+/// How a replica is set up.
+#[derive(Clone, Copy)]
+pub(super) struct Setup {
+    /// How many tokens its model has a day, if it has one.
+    pub(super) tokens_per_day: Option<u64>,
+    /// What the model is called.
+    pub(super) model: &'static str,
+    /// How long one answer may take.
+    pub(super) timeout: Duration,
+    pub(super) concurrency: usize,
+    pub(super) patience: Duration,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            tokens_per_day: Some(1_000_000),
+            model: "small",
+            timeout: Duration::from_secs(20),
+            concurrency: 4,
+            patience: Duration::from_secs(55),
+        }
+    }
+}
+
 /// One replica.
 pub(super) struct Replica {
     pub(super) listener: Arc<Listener>,
@@ -68,14 +93,16 @@ impl World {
     }
 
     pub(super) fn replica(&self) -> Replica {
-        self.replica_with(Some(1_000_000), Duration::from_secs(55))
+        self.replica_with(Setup::default())
     }
 
-    /// Starts a replica whose model has so many tokens a day, if it has one.
-    pub(super) fn replica_with(&self, tokens_per_day: Option<u64>, patience: Duration) -> Replica {
-        let hasty = Patience { first_wait: Duration::from_millis(1), timeout: Duration::from_secs(20), ..Patience::default() };
+    /// Starts a replica.
+    pub(super) fn replica_with(&self, setup: Setup) -> Replica {
+        let Setup { tokens_per_day, model, timeout, concurrency, patience } = setup;
+        let hasty = Patience { first_wait: Duration::from_millis(1), timeout, ..Patience::default() };
+        let settings = crate::ModelSettings { model: model.to_owned(), ..self.fake.settings() };
         let model = tokens_per_day.map(|tokens| {
-            let model: Arc<dyn Model> = Arc::new(OpenAi::new(&self.fake.settings(), hasty).unwrap());
+            let model: Arc<dyn Model> = Arc::new(OpenAi::new(&settings, hasty).unwrap());
             (model, tokens)
         });
         let neighbours = self.said.0.transport();
@@ -89,7 +116,13 @@ impl World {
             wake_figures: Arc::new(Notify::new()),
             page_tokens: PageTokens::new(b"master"),
             clock: Arc::new(self.clock.clone()),
-            pace: Pace { look_every: Duration::from_millis(10), settle: Duration::ZERO, patience, ..Pace::default() },
+            pace: Pace {
+                look_every: Duration::from_millis(10),
+                settle: Duration::ZERO,
+                patience,
+                concurrency,
+                ..Pace::default()
+            },
             stop: stop.clone(),
         });
         let slot = LocalSlot::new();

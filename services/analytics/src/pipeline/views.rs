@@ -7,14 +7,11 @@ use colloquy_proto::conversation::v1 as conversation_pb;
 use colloquy_proto::conversation::v1::conversation_service_client::ConversationServiceClient;
 use colloquy_proto::transcript::v1 as transcript_pb;
 use colloquy_proto::transcript::v1::transcript_service_client::TranscriptServiceClient;
-use colloquy_service::Problem;
 use colloquy_service::transport::{MAX_MESSAGE_BYTES, Transport};
 use tonic::{Code, Status};
 
 use crate::store::Claimed;
-
-/// When nobody says how long to wait.
-const WAIT: Duration = Duration::from_secs(1);
+use crate::upstream::retry_after;
 
 /// The views of this installation, called as itself.
 #[derive(Clone)]
@@ -151,10 +148,5 @@ impl Views {
 }
 
 fn unread(status: &Status) -> Unread {
-    match status.code() {
-        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => {
-            Unread::Later(Problem::from_status(status).retry_after.unwrap_or(WAIT))
-        }
-        code => Unread::Failed(code),
-    }
+    retry_after(status).map_or_else(|| Unread::Failed(status.code()), Unread::Later)
 }

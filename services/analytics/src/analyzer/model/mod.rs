@@ -8,6 +8,7 @@ mod wire;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rand::RngExt;
 
 use super::prompt::Prompt;
 use super::run::Usage;
@@ -20,7 +21,10 @@ pub trait Model: Send + Sync + 'static {
     /// Returns what it is called.
     fn name(&self) -> &str;
 
-    /// Asks it.
+    /// Returns how patiently it is asked.
+    fn patience(&self) -> Patience;
+
+    /// Asks it, once.
     async fn ask(&self, prompt: &Prompt) -> Result<Answer, AskError>;
 }
 
@@ -43,7 +47,7 @@ pub enum AskError {
         why: String,
         /// When the endpoint wants to be asked again.
         after: Option<Duration>,
-        /// What it may have taken nevertheless.
+        /// What it may have taken nevertheless, at most.
         usage: Usage,
     },
     /// What it answered, or how it refused, cannot be used.
@@ -51,7 +55,7 @@ pub enum AskError {
     Unusable {
         /// What it was, for people.
         why: String,
-        /// What it took.
+        /// What it took; at most, where that is not known.
         usage: Usage,
     },
     /// It does not take such questions: asking again does not help until somebody changes the settings.
@@ -93,5 +97,19 @@ impl Default for Patience {
             longest_wait: Duration::from_secs(10),
             most_bytes: 1 << 20,
         }
+    }
+}
+
+impl Patience {
+    /// Returns how long to wait before a model is asked once more that was asked `tried` times in vain, and wants to be left alone for
+    /// `after`; `None` when it is left for later.
+    pub fn before_next(&self, tried: u32, after: Option<Duration>) -> Option<Duration> {
+        if tried >= self.tries {
+            return None;
+        }
+        // Everybody who was told to wait at once should not come back at once.
+        let doubled = self.first_wait.saturating_mul(1 << tried.saturating_sub(1).min(16));
+        let wait = doubled.min(self.longest_wait).mul_f64(rand::rng().random_range(0.5..1.0)).max(after.unwrap_or_default());
+        (wait <= self.longest_wait).then_some(wait)
     }
 }

@@ -6,7 +6,6 @@ use async_openai::Client;
 use async_openai::config::OpenAIConfig;
 use async_openai::error::OpenAIError;
 use async_trait::async_trait;
-use rand::RngExt;
 use reqwest::header::HeaderValue;
 use reqwest::{StatusCode, Url, redirect};
 use serde_json::{Value, json};
@@ -50,9 +49,19 @@ impl OpenAi {
         let client = Client::build(http, config).with_http_service(wire);
         Ok(Self { client, model: settings.model.clone(), patience })
     }
+}
 
-    async fn try_once(&self, prompt: &Prompt) -> Result<Answer, AskError> {
-        let asked = Usage { input: prompt.input_tokens(), output: 0 };
+#[async_trait]
+impl Model for OpenAi {
+    fn name(&self) -> &str {
+        &self.model
+    }
+
+    fn patience(&self) -> Patience {
+        self.patience
+    }
+
+    async fn ask(&self, prompt: &Prompt) -> Result<Answer, AskError> {
         let request = json!({
             "model": self.model,
             "messages": [
@@ -69,66 +78,21 @@ impl OpenAi {
         });
         let answer: Result<Value, OpenAIError> = self.client.chat().create_byot(request).await;
         match answer {
-            Ok(completion) => read(&completion, asked),
-            Err(OpenAIError::Boxed(error)) => Err(failure(error.downcast_ref().copied().unwrap_or(WireError::Broken), asked)),
-            Err(_) => Err(failure(WireError::Broken, asked)),
+            Ok(completion) => read(&completion, prompt),
+            Err(OpenAIError::Boxed(error)) => Err(failure(error.downcast_ref().copied().unwrap_or(WireError::Broken), prompt)),
+            Err(_) => Err(failure(WireError::Broken, prompt)),
         }
     }
 }
 
-#[async_trait]
-impl Model for OpenAi {
-    fn name(&self) -> &str {
-        &self.model
-    }
-
-    async fn ask(&self, prompt: &Prompt) -> Result<Answer, AskError> {
-        let mut wait = self.patience.first_wait;
-        let mut spent = Usage::default();
-        let mut tried = 0;
-        loop {
-            tried += 1;
-            let error = match self.try_once(prompt).await {
-                Ok(mut answer) => {
-                    answer.usage = plus(answer.usage, spent);
-                    return Ok(answer);
-                }
-                Err(error) => error,
-            };
-            spent = plus(spent, error.usage());
-            let AskError::Later { why, after, .. } = error else { return Err(with_usage(error, spent)) };
-            // Everybody who was told to wait at once should not come back at once.
-            let next = wait.mul_f64(rand::rng().random_range(0.5..1.5)).max(after.unwrap_or_default());
-            if tried >= self.patience.tries || next > self.patience.longest_wait {
-                return Err(AskError::Later { why, after, usage: spent });
-            }
-            tracing::debug!(attempt = tried, "the model is asked again: {why}");
-            tokio::time::sleep(next).await;
-            wait = wait.saturating_mul(2);
-        }
-    }
-}
-
-fn plus(one: Usage, other: Usage) -> Usage {
-    Usage { input: one.input.saturating_add(other.input), output: one.output.saturating_add(other.output) }
-}
-
-fn with_usage(error: AskError, usage: Usage) -> AskError {
-    match error {
-        AskError::Unusable { why, .. } => AskError::Unusable { why, usage },
-        AskError::Later { why, after, .. } => AskError::Later { why, after, usage },
-        AskError::Refused(why) => AskError::Refused(why),
-    }
-}
-
-/// Returns what an exchange that brought nothing means. Whoever may have begun to answer is paid for the question.
-fn failure(error: WireError, asked: Usage) -> AskError {
+/// Returns what an exchange that brought nothing means. Whoever may have answered is paid for question and answer.
+fn failure(error: WireError, prompt: &Prompt) -> AskError {
     let why = error.to_string();
     let later = |usage: Usage, after: Option<Duration>| AskError::Later { why: why.clone(), after, usage };
     match error {
         WireError::Unreachable => later(Usage::default(), None),
-        WireError::Broken | WireError::TimedOut => later(asked, None),
-        WireError::NotJson | WireError::TooLong => AskError::Unusable { why, usage: asked },
+        WireError::Broken | WireError::TimedOut => later(prompt.most(), None),
+        WireError::NotJson | WireError::TooLong => AskError::Unusable { why, usage: prompt.most() },
         WireError::Status { status, retry_after } => match status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => later(Usage::default(), retry_after),
             status if status.is_server_error() => later(Usage::default(), retry_after),
@@ -138,12 +102,12 @@ fn failure(error: WireError, asked: Usage) -> AskError {
 }
 
 /// Reads a completion.
-fn read(completion: &Value, asked: Usage) -> Result<Answer, AskError> {
+fn read(completion: &Value, prompt: &Prompt) -> Result<Answer, AskError> {
     let choice = &completion["choices"][0];
     let text = choice["message"]["content"].as_str().unwrap_or_default();
     let tokens = |name: &str| completion["usage"][name].as_u64();
     let usage = Usage {
-        input: tokens("prompt_tokens").unwrap_or(asked.input),
+        input: tokens("prompt_tokens").unwrap_or_else(|| prompt.input_tokens()),
         output: tokens("completion_tokens").unwrap_or_else(|| tokens_of(text)),
     };
     let unusable = |why: &str| Err(AskError::Unusable { why: why.to_owned(), usage });

@@ -22,7 +22,8 @@ pub trait Answers: Send + Sync + 'static {
         at: Timestamp,
     ) -> Result<(), StoreError>;
 
-    /// Forgets answers of before, and budgets of days before that day, at most `limit` of each. Returns how many rows went.
+    /// Forgets answers of before, and budgets with their reservations of days before that day, at most `limit` of each. Returns how
+    /// many rows went.
     async fn prune(&self, before: Timestamp, day: i64, limit: u32) -> Result<u64, StoreError>;
 }
 
@@ -60,9 +61,14 @@ impl<E: Engine> Answers for SqlStore<E> {
              select organization_id, question from analyzer_answers where answered_at < $1 order by answered_at limit $2)";
         let budgets = "delete from analyzer_budgets where (organization_id, day) in ( \
              select organization_id, day from analyzer_budgets where day < $1 limit $2)";
+        let reservations = "delete from analyzer_reservations where (organization_id, day, reservation_id) in ( \
+             select organization_id, day, reservation_id from analyzer_reservations where day < $1 limit $2)";
         let mut connection = self.writer.acquire().await?;
         let limit = Value::Int(limit.into());
-        let gone = E::execute(&mut connection, answers, &[Value::Int(before.as_millis()), limit], None).await?;
-        Ok(gone + E::execute(&mut connection, budgets, &[Value::Int(day), limit], None).await?)
+        let mut gone = E::execute(&mut connection, answers, &[Value::Int(before.as_millis()), limit], None).await?;
+        for sql in [budgets, reservations] {
+            gone += E::execute(&mut connection, sql, &[Value::Int(day), limit], None).await?;
+        }
+        Ok(gone)
     }
 }

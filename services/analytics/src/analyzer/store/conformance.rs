@@ -6,7 +6,7 @@ use colloquy_types::{ConversationId, OrganizationId};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Backfill, Claimed, Done, Key, Place, Priority, Queued, Reserved, RunFilter, Store, open};
+use super::{Backfill, Claimed, Done, Key, Place, Priority, Queued, Reservation, Reserved, RunFilter, Store, open};
 use crate::analyzer::definition::Analyzer;
 use crate::analyzer::run::{Found, FoundValue, Run, RunResult, Usage};
 use crate::analyzer::samples::{analyzer, at, conversation, definition, organization};
@@ -42,6 +42,7 @@ analyzer_store_suite!(
     a_run_comes_back_as_it_was,
     runs_are_listed_newest_first,
     the_newest_run_of_each_analyzer_counts,
+    an_earlier_version_never_counts_again,
     equal_runs_are_found_and_failed_ones_are_not,
     versions_are_paired_by_conversation,
     each_conversation_is_taken_by_one,
@@ -49,10 +50,12 @@ analyzer_store_suite!(
     what_is_said_too_late_does_not_count,
     what_is_heard_meanwhile_is_asked_again,
     what_ended_just_now_goes_before_a_backfill,
+    what_waits_is_never_asked_of_an_earlier_version,
     what_is_postponed_waits,
     a_run_is_told_until_it_was,
     replicas_stay_within_the_budget_together,
     what_was_put_aside_is_settled,
+    what_nobody_settles_in_time_is_used,
     an_answer_is_kept_until_it_is_old,
     a_backfill_is_finished_when_nothing_of_it_is_left,
     a_list_is_gone_through_by_one,
@@ -222,6 +225,17 @@ async fn the_newest_run_of_each_analyzer_counts(store: Arc<dyn Store>) {
     assert_eq!(keys, [Key::of(&run(5, 1, 1, 9)), Key::of(&newest[0])]);
 }
 
+async fn an_earlier_version_never_counts_again(store: Arc<dyn Store>) {
+    let second = Run { version: 2, prompt_hash: [8; 32], ..run(2, 1, 1, 5) };
+    // A back-fill of the first version comes to the conversation after the analyzer was changed.
+    for run in [&run(1, 1, 1, 0), &second, &run(3, 1, 1, 9), &failed(Run { version: 3, ..run(4, 1, 1, 10) })] {
+        store.keep_run(run).await.unwrap();
+    }
+    assert_eq!(store.newest_runs(&acme(), &[conversation(1)]).await.unwrap(), std::slice::from_ref(&second));
+    let keys = store.newest_keys(&acme(), conversation(1)).await.unwrap();
+    assert!(keys.len() == 3 && keys.contains(&Key::of(&second)) && keys.contains(&Key::of(&run(3, 1, 1, 9))), "{keys:?}");
+}
+
 async fn equal_runs_are_found_and_failed_ones_are_not(store: Arc<dyn Store>) {
     let kept = run(1, 1, 1, 0);
     store.keep_run(&kept).await.unwrap();
@@ -340,6 +354,21 @@ async fn what_ended_just_now_goes_before_a_backfill(store: Arc<dyn Store>) {
     assert_eq!(order[1..], [(2, None), (3, None)]);
 }
 
+async fn what_waits_is_never_asked_of_an_earlier_version(store: Arc<dyn Store>) {
+    let of = |version: Option<u32>| Queued { version, ..LIVE };
+    for (number, versions, expected) in [
+        (1, [None, Some(1)], None),
+        (2, [Some(1), None], None),
+        (3, [Some(2), Some(1)], Some(2)),
+        (4, [Some(1), Some(2)], Some(2)),
+    ] {
+        for version in versions {
+            enqueue(&*store, number, of(version)).await;
+        }
+        assert_eq!(claim(&*store, 0).await[0].version, expected, "{versions:?}");
+    }
+}
+
 async fn what_is_postponed_waits(store: Arc<dyn Store>) {
     enqueue(&*store, 1, LIVE).await;
     store.enqueue(&organization("globex"), &[(Uuid::from_u128(1), conversation(2))], LIVE).await.unwrap();
@@ -364,33 +393,58 @@ async fn a_run_is_told_until_it_was(store: Arc<dyn Store>) {
     assert_eq!(store.claim_news(at(1_000), at(2_000), 9).await.unwrap(), []);
 }
 
+/// What is put aside until a minute after the start.
+fn reservation(day: i64, tokens: u64) -> Reservation {
+    Reservation { id: Uuid::now_v7(), day, tokens, held_until: at(60_000) }
+}
+
 async fn replicas_stay_within_the_budget_together(store: Arc<dyn Store>) {
     let reserve = |store: Arc<dyn Store>| async move {
         let mut got = 0;
         for _ in 0..10 {
-            got += u64::from(store.reserve_tokens(&acme(), 7, 30, 200).await.unwrap() == Reserved::Yes);
+            got += u64::from(store.reserve_tokens(&acme(), &reservation(7, 30), at(0), 200).await.unwrap() == Reserved::Yes);
         }
         got
     };
     let (one, other) = tokio::join!(tokio::spawn(reserve(store.clone())), tokio::spawn(reserve(store.clone())));
     assert_eq!(one.unwrap() + other.unwrap(), 6);
     assert_eq!(store.tokens_of_day(&acme(), 7).await.unwrap(), (0, 180));
-    let reserve = async |name: &str, day, tokens| store.reserve_tokens(&organization(name), day, tokens, 200).await.unwrap();
+    let reserve = async |name: &str, day, tokens| {
+        store.reserve_tokens(&organization(name), &reservation(day, tokens), at(0), 200).await.unwrap()
+    };
     assert_eq!(reserve("acme", 8, 200).await, Reserved::Yes);
-    assert_eq!(reserve("globex", 7, 201).await, Reserved::NotToday);
+    assert_eq!(reserve("globex", 7, 201).await, Reserved::NotToday { left: 200 });
     assert_eq!(reserve("globex", 7, 30).await, Reserved::Yes);
 }
 
 async fn what_was_put_aside_is_settled(store: Arc<dyn Store>) {
-    let reserve = async |tokens| store.reserve_tokens(&acme(), 7, tokens, 200).await.unwrap();
-    assert_eq!(reserve(150).await, Reserved::Yes);
-    assert_eq!(reserve(100).await, Reserved::NotNow);
-    store.settle_tokens(&acme(), 7, 150, 40).await.unwrap();
+    let reserve = async |reservation: &Reservation| store.reserve_tokens(&acme(), reservation, at(0), 200).await.unwrap();
+    let first = reservation(7, 150);
+    assert_eq!(reserve(&first).await, Reserved::Yes);
+    assert_eq!(reserve(&reservation(7, 100)).await, Reserved::NotNow { left: 50 });
+    store.settle_tokens(&acme(), &first, 40).await.unwrap();
     assert_eq!(store.tokens_of_day(&acme(), 7).await.unwrap(), (40, 0));
-    assert_eq!(reserve(161).await, Reserved::NotToday);
-    assert_eq!(reserve(160).await, Reserved::Yes);
-    store.settle_tokens(&acme(), 7, 1_000_000, 0).await.unwrap();
+    assert_eq!(reserve(&reservation(7, 161)).await, Reserved::NotToday { left: 160 });
+    let second = reservation(7, 160);
+    assert_eq!(reserve(&second).await, Reserved::Yes);
+    store.settle_tokens(&acme(), &second, 0).await.unwrap();
     assert_eq!(store.tokens_of_day(&acme(), 7).await.unwrap(), (40, 0));
+}
+
+async fn what_nobody_settles_in_time_is_used(store: Arc<dyn Store>) {
+    let reserve =
+        async |reservation: &Reservation, millis| store.reserve_tokens(&acme(), reservation, at(millis), 200).await.unwrap();
+    let (first, second) = (reservation(7, 120), Reservation { held_until: at(90_000), ..reservation(7, 50) });
+    assert_eq!(reserve(&first, 0).await, Reserved::Yes);
+    assert_eq!(reserve(&second, 0).await, Reserved::Yes);
+    assert_eq!(reserve(&reservation(7, 100), 59_999).await, Reserved::NotNow { left: 30 });
+    assert_eq!(reserve(&reservation(7, 100), 60_000).await, Reserved::NotToday { left: 80 });
+    assert_eq!(store.tokens_of_day(&acme(), 7).await.unwrap(), (120, 50));
+    // Whoever had it was only slow.
+    store.settle_tokens(&acme(), &first, 20).await.unwrap();
+    assert_eq!(store.tokens_of_day(&acme(), 7).await.unwrap(), (20, 50));
+    store.settle_tokens(&acme(), &second, 5).await.unwrap();
+    assert_eq!(store.tokens_of_day(&acme(), 7).await.unwrap(), (25, 0));
 }
 
 async fn an_answer_is_kept_until_it_is_old(store: Arc<dyn Store>) {
@@ -400,9 +454,9 @@ async fn an_answer_is_kept_until_it_is_old(store: Arc<dyn Store>) {
     assert_eq!(store.answer(&acme(), &[1; 32]).await.unwrap(), Some(answer));
     assert_eq!(store.answer(&organization("globex"), &[1; 32]).await.unwrap(), None);
     assert_eq!(store.answer(&acme(), &[2; 32]).await.unwrap(), None);
-    assert_eq!(store.reserve_tokens(&acme(), 7, 1, 1).await.unwrap(), Reserved::Yes);
+    assert_eq!(store.reserve_tokens(&acme(), &reservation(7, 1), at(0), 1).await.unwrap(), Reserved::Yes);
     assert_eq!(store.prune(at(5), 7, 10).await.unwrap(), 0);
-    assert_eq!(store.prune(at(6), 8, 10).await.unwrap(), 2);
+    assert_eq!(store.prune(at(6), 8, 10).await.unwrap(), 3);
     assert_eq!(store.answer(&acme(), &[1; 32]).await.unwrap(), None);
 }
 

@@ -21,7 +21,7 @@ use uuid::Uuid;
 pub use analyzers::Analyzers;
 pub use answers::Answers;
 pub use backfills::{Backfill, BackfillState, Backfills};
-pub use budgets::{Budgets, Reserved};
+pub use budgets::{Budgets, Reservation, Reserved};
 pub use news::{NewRun, News};
 pub use queue::{Claimed, Done, Priority, Queue, Queued};
 pub use runs::{Key, RunFilter, Runs};

@@ -82,7 +82,7 @@ pub enum Done {
 #[async_trait]
 pub trait Queue: Send + Sync + 'static {
     /// Queues conversations, each for an analyzer. What waits already is not asked about twice: it goes on at the higher
-    /// priority. What somebody has at this moment is asked about once more.
+    /// priority and of the higher version. What somebody has at this moment is asked about once more.
     async fn enqueue(
         &self,
         organization: &OrganizationId,
@@ -113,7 +113,8 @@ const ENQUEUE: &str = "with {k} insert into analyzer_queue ( \
          priority = case when excluded.priority < analyzer_queue.priority \
              then excluded.priority else analyzer_queue.priority end, \
          changes = analyzer_queue.changes + 1, \
-         version = excluded.version, \
+         version = case when analyzer_queue.version is null or excluded.version is null then null \
+             when excluded.version > analyzer_queue.version then excluded.version else analyzer_queue.version end, \
          backfill_id = coalesce(excluded.backfill_id, analyzer_queue.backfill_id)";
 
 /// What a statement about one that was taken is told first: which it is, and who has it.

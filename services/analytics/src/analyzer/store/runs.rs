@@ -56,10 +56,11 @@ pub trait Runs: Send + Sync + 'static {
         key: &Key,
     ) -> Result<Option<Run>, StoreError>;
 
-    /// Returns the key of the newest run of every analyzer over a conversation, whatever came of it.
+    /// Returns the key of the newest run of every version of every analyzer over a conversation, whatever came of it.
     async fn newest_keys(&self, organization: &OrganizationId, conversation: ConversationId) -> Result<Vec<Key>, StoreError>;
 
-    /// Returns of each of these conversations the newest run of every analyzer that succeeded, oldest first.
+    /// Returns of each of these conversations the run of every analyzer that counts, oldest first: of those that succeeded the newest
+    /// of the newest version. An earlier version may well be run later, by a back-fill that takes days.
     async fn newest_runs(&self, organization: &OrganizationId, conversations: &[ConversationId]) -> Result<Vec<Run>, StoreError>;
 
     /// Returns a page of runs, newest first.
@@ -223,7 +224,7 @@ impl<E: Engine> Runs for SqlStore<E> {
     async fn newest_keys(&self, organization: &OrganizationId, conversation: ConversationId) -> Result<Vec<Key>, StoreError> {
         let sql = "select analyzer_id, version, model, prompt_hash from ( \
                  select analyzer_id, version, model, prompt_hash, \
-                     row_number() over (partition by analyzer_id order by ran_at desc, run_id desc) as place \
+                     row_number() over (partition by analyzer_id, version order by ran_at desc, run_id desc) as place \
                  from analyzer_runs where organization_id = $1 and conversation_id = $2) as numbered \
              where place = 1";
         let mut connection = self.readers.acquire().await?;
@@ -245,7 +246,8 @@ impl<E: Engine> Runs for SqlStore<E> {
             "with {{k}}, newest as ( \
                  select run_id from ( \
                      select r.run_id, row_number() over ( \
-                         partition by r.conversation_id, r.analyzer_id order by r.ran_at desc, r.run_id desc) as place \
+                         partition by r.conversation_id, r.analyzer_id \
+                         order by r.version desc, r.ran_at desc, r.run_id desc) as place \
                      from k cross join analyzer_runs r \
                          where r.organization_id = $1 and r.conversation_id = k.conversation_id and r.succeeded) as numbered \
                  where place = 1) \
