@@ -14,6 +14,9 @@ use crate::judgement;
 pub const MOST_WORDS: usize = 256;
 /// A word, a name, and any other text that is not a value, has at most this many bytes.
 pub const LONGEST_WORD: usize = 512;
+/// Numbers are at most so far from zero: whole ones are exact up to here, and whatever is made of a million of them is still a number.
+/// What is beyond is no figure and no value of a row; the whole is in the analysis.
+pub const LARGEST_NUMBER: f64 = 1e15;
 /// A text extracted by name has at most this many bytes; the whole is in the analysis.
 pub const LONGEST_VALUE: usize = 4_096;
 
@@ -141,7 +144,7 @@ pub struct Features {
 
 impl Features {
     /// Returns the row of a conversation: of each fact the one that leads. Texts are cut and counted so that any database takes
-    /// them; numbers are finite.
+    /// them; numbers are at most [`LARGEST_NUMBER`] from zero.
     pub fn of(input: &Input, analysis: &Analysis, position: Position) -> Self {
         let Record { organization_id, conversation_id, provider, status, created_at, started_at, ended_at, .. } = &input.record;
         let record = &input.record;
@@ -243,14 +246,15 @@ fn custom(analysis: &Analysis, record: &Record) -> BTreeMap<String, Value> {
 fn plain(value: &Value) -> Option<Value> {
     match value {
         Value::Bool(_) => Some(value.clone()),
-        Value::Number(number) => number.as_f64().filter(|number| number.is_finite()).map(|_| value.clone()),
+        Value::Number(number) => finite(number.as_f64()).map(|_| value.clone()),
         Value::String(text) => Some(cut(text, LONGEST_VALUE)).filter(|text| !text.is_empty()).map(Value::String),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
+/// Returns a number as a row has it.
 fn finite(number: Option<f64>) -> Option<f64> {
-    number.filter(|number| number.is_finite())
+    number.filter(|number| number.abs() <= LARGEST_NUMBER)
 }
 
 fn score(number: Option<f64>, least: f64, greatest: f64) -> Option<f64> {

@@ -226,6 +226,10 @@ fn numbers_outside_their_range_are_none() {
     assert_eq!(leading(Some(f64::NAN), Some(0.0)), (None, None, None));
     assert_eq!(leading(Some(-1.5), Some(f64::INFINITY)), (None, None, None));
     assert_eq!(leading(Some(-1.0), Some(5.0)), (Some(-1.0), Some(5.0), None));
+    let custom = [("largest", json!(-1e15)), ("larger", json!(1.1e15)), ("whole", json!(u64::MAX)), ("huge", json!(1.7e308))];
+    let custom = custom.map(|(name, value)| (name.to_owned(), extracted(Some(value)))).into();
+    let row = features(&unknown(), &Analysis { custom, ..nothing() });
+    assert_eq!(row.custom, [("largest".to_owned(), json!(-1e15))].into());
 }
 
 #[test]

@@ -23,6 +23,15 @@ const MOST: usize = 100;
 const EXAMPLES: usize = 5;
 /// An analysis larger than this, packed, is that of no usual conversation: it is not looked into.
 const LARGEST_EXAMPLE: i64 = 256 * 1024;
+/// So much of analyses, packed, is looked into for one answer: two thousand usual ones. Examples beyond name no turn.
+const MOST_BYTES: i64 = 8 << 20;
+/// Among so many of the newest conversations examples are looked for first.
+const LOOKED_AT_FIRST: u32 = if cfg!(test) { 3 } else { 10_000 };
+
+/// A word of a conversation, as [`words`] joins them; empty where there is none.
+const WORD: &str = "coalesce(w.word, '')";
+/// Which way a conversation went: what it was about, what the person wanted, and what came of it.
+const WAY: [&str; 3] = [WORD, "coalesce(f.intent, '')", "coalesce(f.outcome, f.resolution_status)"];
 
 /// What conversations have in common in which something went wrong.
 const FAILED: &str = "(f.status in ('failed', 'abandoned') or f.call_successful = 'failure' or f.resolution_status in ('unresolved', 'escalated'))";
@@ -32,6 +41,13 @@ struct Mark {
     kind: &'static str,
     words: &'static str,
     condition: &'static str,
+}
+
+impl Mark {
+    /// Writes that a conversation failed with this mark.
+    fn condition(&self) -> String {
+        format!("{FAILED} and {}", self.condition)
+    }
 }
 
 const MARKS: [Mark; 5] = [
@@ -78,7 +94,9 @@ pub(super) async fn find<E: Dialect>(
     if let Some(before) = E::BEFORE {
         E::query(&mut transaction, before, &[], None).await?;
     }
-    let mut finder = Finder::<E> { connection: &mut *transaction, organization, asked };
+    let mut finder =
+        Finder::<E> { connection: &mut *transaction, organization, asked, newest_from: None, bytes_left: MOST_BYTES };
+    finder.newest_from = finder.newest_from().await?;
     let paths = finder.paths().await?;
     let failure_points = finder.failure_points().await?;
     transaction.commit().await?;
@@ -113,34 +131,41 @@ struct Finder<'a, E: Dialect> {
     connection: &'a mut E::Connection,
     organization: &'a OrganizationId,
     asked: &'a Asked,
+    /// See [`Finder::newest_from`].
+    newest_from: Option<i64>,
+    /// How much of analyses may still be looked into.
+    bytes_left: i64,
+}
+
+/// What conversations have in common, and how many they are.
+struct Group {
+    key: Vec<String>,
+    count: u64,
 }
 
 impl<E: Dialect> Finder<'_, E> {
-    /// Begins a statement over the conversations that were asked for; returns how they are told from others.
-    fn begin(&self) -> (Statement, String) {
+    /// Begins a statement over the conversations that were asked for and began at or after `from`; returns how they are told from
+    /// others.
+    fn begin(&self, from: i64) -> (Statement, String) {
         let mut statement = Statement::about(self.organization);
-        let source = statement.from("features", "f", "created_at", &[self.span()]);
+        let source = statement.from("features", "f", "created_at", &[(from, self.asked.to)]);
         let condition = statement.condition(&self.asked.filter);
         (statement, format!("{} and {condition}", source.condition))
     }
 
-    const fn span(&self) -> (i64, i64) {
-        (self.asked.from, self.asked.to)
-    }
-
     async fn run(&mut self, statement: &Statement, sql: &str) -> Result<Vec<E::Row>, Error> {
-        let span = self.span();
+        let span = (self.asked.from, self.asked.to);
         Ok(statement.run::<E>(self.connection, sql, &[span]).await?)
     }
 
     async fn paths(&mut self) -> Result<Vec<pb::Path>, Error> {
-        let (statement, condition) = self.begin();
+        let (statement, condition) = self.begin(self.asked.from);
         let sql = format!("select count(*) from features f where {condition}");
         let rows = self.run(&statement, &sql).await?;
         let all = rows.first().map(|row| Columns::<E>::of(row).int()).transpose()?.unwrap_or(0);
         let sql = format!(
-            "select coalesce(w.word, ''), coalesce(f.intent, ''), coalesce(f.outcome, f.resolution_status), count(*) from features f{} \
-             where {condition} group by 1, 2, 3 order by 4 desc, 1, 2, 3 limit {}",
+            "select {}, count(*) from features f{} where {condition} group by 1, 2, 3 order by 4 desc, 1, 2, 3 limit {}",
+            WAY.join(", "),
             words("topic"),
             self.asked.limit,
         );
@@ -157,37 +182,86 @@ impl<E: Dialect> Finder<'_, E> {
                 share: count as f64 / all.max(1) as f64,
             });
         }
-        for path in &mut paths {
-            path.conversation_ids = self.followers(path).await?;
+        let ways: Vec<Group> = (paths.iter())
+            .map(|path| Group { key: vec![path.topic.clone(), path.intent.clone(), path.outcome.clone()], count: path.count })
+            .collect();
+        let examples = self.examples(&WAY, "topic", "true", &ways).await?;
+        for (path, examples) in paths.iter_mut().zip(examples) {
+            path.conversation_ids = examples.iter().map(Uuid::to_string).collect();
         }
         Ok(paths)
     }
 
-    /// Returns the newest conversations that went a way.
-    async fn followers(&mut self, path: &pb::Path) -> Result<Vec<String>, Error> {
-        let (mut statement, condition) = self.begin();
-        let word = has_word(&mut statement, "topic", &path.topic);
-        let (intent, outcome) = (statement.text(&path.intent), statement.text(&path.outcome));
-        let sql = format!(
-            "select f.conversation_id from features f where {condition} and {word} and coalesce(f.intent, '') = {intent} \
-             and coalesce(f.outcome, f.resolution_status) = {outcome} order by f.created_at desc, f.conversation_id desc limit {EXAMPLES}"
-        );
-        let mut found = Vec::new();
-        for row in &self.run(&statement, &sql).await? {
-            found.push(Columns::<E>::of(row).id()?.to_string());
+    /// Returns the newest conversations of each group: a few, of all groups at once, first among the newest of all, where those of a
+    /// frequent group are found soon.
+    async fn examples(
+        &mut self,
+        columns: &[&str],
+        kind: &str,
+        condition: &str,
+        groups: &[Group],
+    ) -> Result<Vec<Vec<Uuid>>, Error> {
+        let mut found = vec![Vec::new(); groups.len()];
+        let mut missing: Vec<usize> = (0..groups.len()).collect();
+        for from in [self.newest_from, Some(self.asked.from)].into_iter().flatten() {
+            if missing.is_empty() {
+                break;
+            }
+            for place in &missing {
+                found[*place].clear();
+            }
+            let (mut statement, asked) = self.begin(from);
+            let wanted: Vec<String> = (missing.iter())
+                .map(|place| {
+                    let words = groups[*place].key.iter().map(|word| statement.text(word));
+                    std::iter::once(place.to_string()).chain(words).collect::<Vec<_>>().join(", ")
+                })
+                .collect();
+            let names: Vec<String> = (0..columns.len()).map(|column| format!("g{column}")).collect();
+            let same: Vec<String> =
+                columns.iter().zip(&names).map(|(column, name)| format!("wanted.{name} = {column}")).collect();
+            let sql = format!(
+                "with wanted (place, {}) as (values ({})) \
+                 select cast(r.place as bigint), r.conversation_id from \
+                 (select wanted.place, f.conversation_id, row_number() over \
+                     (partition by wanted.place order by f.created_at desc, f.conversation_id desc) as rank \
+                     from features f{} join wanted on {} where {asked} and {condition}) r \
+                 where r.rank <= {EXAMPLES} order by r.place, r.rank",
+                names.join(", "),
+                wanted.join("), ("),
+                words(kind),
+                same.join(" and "),
+            );
+            for row in &self.run(&statement, &sql).await? {
+                let mut columns = Columns::<E>::of(row);
+                let place = usize::try_from(columns.int()?).unwrap_or(usize::MAX);
+                let conversation = columns.id()?;
+                found.get_mut(place).into_iter().for_each(|found| found.push(conversation));
+            }
+            missing.retain(|place| (found[*place].len() as u64) < groups[*place].count.min(EXAMPLES as u64));
         }
         Ok(found)
+    }
+
+    /// Returns since when the newest of the conversations began, of which examples are looked for first; `None` where there are so few
+    /// that all are looked at.
+    async fn newest_from(&mut self) -> Result<Option<i64>, Error> {
+        let (statement, condition) = self.begin(self.asked.from);
+        let sql = format!(
+            "select f.created_at from features f where {condition} order by f.created_at desc limit 1 offset {LOOKED_AT_FIRST}"
+        );
+        let rows = self.run(&statement, &sql).await?;
+        Ok(rows.first().map(|row| Columns::<E>::of(row).int()).transpose()?)
     }
 
     async fn failure_points(&mut self) -> Result<Vec<pb::FailurePoint>, Error> {
         let mut points: Vec<(usize, String, i64)> = Vec::new();
         for (number, mark) in MARKS.iter().enumerate() {
-            let (statement, condition) = self.begin();
+            let (statement, condition) = self.begin(self.asked.from);
             let sql = format!(
-                "select coalesce(w.word, ''), count(*) from features f{} where {condition} and {FAILED} and {} \
-                 group by 1 order by 2 desc, 1 limit {}",
+                "select {WORD}, count(*) from features f{} where {condition} and {} group by 1 order by 2 desc, 1 limit {}",
                 words(mark.words),
-                mark.condition,
+                mark.condition(),
                 self.asked.limit,
             );
             for row in &self.run(&statement, &sql).await? {
@@ -197,24 +271,32 @@ impl<E: Dialect> Finder<'_, E> {
         }
         points.sort_by(|one, other| other.2.cmp(&one.2).then_with(|| (one.0, &one.1).cmp(&(other.0, &other.1))));
         points.truncate(self.asked.limit);
+        let mut examples: Vec<Vec<Uuid>> = vec![Vec::new(); points.len()];
+        for (number, mark) in MARKS.iter().enumerate() {
+            let places: Vec<usize> = (0..points.len()).filter(|place| points[*place].0 == number).collect();
+            let of = |place: &usize| Group { key: vec![points[*place].1.clone()], count: points[*place].2.unsigned_abs() };
+            let groups: Vec<Group> = places.iter().map(of).collect();
+            let found = self.examples(&[WORD], mark.words, &mark.condition(), &groups).await?;
+            for (place, found) in places.into_iter().zip(found) {
+                examples[place] = found;
+            }
+        }
         let mut found = Vec::with_capacity(points.len());
-        for (number, detail, count) in points {
-            found.push(self.failure_point(&MARKS[number], detail, count).await?);
+        for ((number, detail, count), examples) in points.into_iter().zip(examples) {
+            found.push(self.failure_point(&MARKS[number], detail, count, examples).await?);
         }
         Ok(found)
     }
 
-    async fn failure_point(&mut self, mark: &Mark, detail: String, count: i64) -> Result<pb::FailurePoint, Error> {
-        let (mut statement, condition) = self.begin();
-        let word = has_word(&mut statement, mark.words, &detail);
-        let sql = format!(
-            "select f.conversation_id from features f where {condition} and {FAILED} and {} and {word} \
-             order by f.created_at desc, f.conversation_id desc limit {EXAMPLES}",
-            mark.condition
-        );
+    async fn failure_point(
+        &mut self,
+        mark: &Mark,
+        detail: String,
+        count: i64,
+        conversations: Vec<Uuid>,
+    ) -> Result<pb::FailurePoint, Error> {
         let (mut examples, mut positions) = (Vec::new(), Vec::new());
-        for row in &self.run(&statement, &sql).await? {
-            let conversation = Columns::<E>::of(row).id()?;
+        for conversation in conversations {
             let turn = self.analysis(conversation).await?.and_then(|analysis| Some((place(mark, &detail, &analysis)?, analysis)));
             let mut turn_id = String::new();
             if let Some((at, analysis)) = turn {
@@ -230,13 +312,15 @@ impl<E: Dialect> Finder<'_, E> {
     async fn analysis(&mut self, conversation: Uuid) -> Result<Option<Analysis>, Error> {
         let sql = "select case when length(analysis) <= $3 then analysis end from analyses \
                    where organization_id = $1 and conversation_id = $2";
-        let values = [Value::Text(self.organization.as_str()), Value::Id(conversation), Value::Int(LARGEST_EXAMPLE)];
+        let largest = LARGEST_EXAMPLE.min(self.bytes_left);
+        let values = [Value::Text(self.organization.as_str()), Value::Id(conversation), Value::Int(largest)];
         let rows = E::query(self.connection, sql, &values, None).await?;
         let Some(row) = rows.first() else { return Ok(None) };
-        match Columns::<E>::of(row).opt_bytes()? {
-            Some(packed) => Ok(Some(unpack(&packed)?.0)),
-            None => Ok(None),
-        }
+        let Some(packed) = Columns::<E>::of(row).opt_bytes()? else { return Ok(None) };
+        self.bytes_left -= i64::try_from(packed.len()).unwrap_or(i64::MAX);
+        // It is no work of this thread's to wait for.
+        let unpacked = tokio::task::spawn_blocking(move || unpack(&packed));
+        Ok(unpacked.await.ok().transpose()?.map(|(analysis, _)| analysis))
     }
 }
 
@@ -246,19 +330,6 @@ fn words(kind: &str) -> String {
         " left join feature_words w on w.organization_id = f.organization_id and w.conversation_id = f.conversation_id \
          and w.kind = '{kind}'"
     )
-}
-
-/// Writes that a conversation has a word; empty is none.
-fn has_word(statement: &mut Statement, kind: &str, word: &str) -> String {
-    let of = format!(
-        "select 1 from feature_words w where w.organization_id = f.organization_id and w.conversation_id = f.conversation_id \
-         and w.kind = '{kind}'"
-    );
-    if word.is_empty() {
-        return format!("not exists ({of})");
-    }
-    let word = statement.text(word);
-    format!("exists ({of} and w.word = {word})")
 }
 
 /// Returns the place of the turn that shows a mark. Of silence it is the turn before the longest, which is what makes it a mark: after

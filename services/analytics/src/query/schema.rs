@@ -308,7 +308,12 @@ pub(crate) fn measures() -> Vec<Line> {
     lines.extend(RATES.iter().map(|rate| line(rate.name, rate.about, RATE_OPS, "bool")));
     lines.push(Line {
         ops: &["count", "sum", "avg", "min", "max", "p50", "p75", "p90", "p95", "p99", "histogram", "rate"],
-        ..line(EXTRACTED_NAME, "a value extracted by name: a number, or with `rate` a truth", NUMBER_OPS, "number")
+        ..line(
+            EXTRACTED_NAME,
+            "a value extracted by name: a number of at most 1e15 either way, or with `rate` a truth",
+            NUMBER_OPS,
+            "number",
+        )
     });
     lines
 }

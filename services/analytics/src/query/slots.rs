@@ -9,6 +9,7 @@ use super::segment::{self, Segment, columns_of};
 use super::statement::Statement;
 use super::table::Partial;
 use super::totals;
+use crate::features::LARGEST_NUMBER;
 
 /// A figure that can be put together from parts.
 #[derive(Clone, Debug)]
@@ -116,7 +117,12 @@ fn is_cost(number: &NumberOf) -> bool {
 pub(crate) fn value_of(number: &NumberOf, statement: &mut Statement) -> String {
     match number {
         NumberOf::Known(number) => format!("f.{}", number.column),
-        NumberOf::Extracted(name) => format!("{}.number_value", statement.extracted(name)),
+        NumberOf::Extracted(name) => {
+            let table = statement.extracted(name);
+            // What an earlier release kept may be beyond: PostgreSQL refuses to add up what is too large for its sum.
+            let most = statement.real(LARGEST_NUMBER);
+            format!("case when abs({table}.number_value) <= {most} then {table}.number_value end")
+        }
     }
 }
 

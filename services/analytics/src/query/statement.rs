@@ -7,7 +7,7 @@ use colloquy_types::OrganizationId;
 use sqlx::{Postgres, Sqlite};
 
 use super::schema::{Dimension, Source};
-use super::time::{Buckets, HOUR, SINCE_YEAR_ONE};
+use super::time::{Buckets, HOUR, Run, SINCE_YEAR_ONE};
 
 /// What the engines need besides what they have in common.
 pub(crate) trait Dialect: Engine {
@@ -23,6 +23,9 @@ impl Dialect for Postgres {
     // Groups are kept in memory; and what is compiled for one statement costs more than it saves.
     const BEFORE: Option<&'static str> = Some("select set_config('work_mem', '32MB', true), set_config('jit', 'off', true)");
 }
+
+/// Of more pieces of time the numbers are not bound: SQLite looks for each among all others.
+const MOST_BOUND: usize = 100;
 
 /// A statement's values and joins.
 #[derive(Debug)]
@@ -44,6 +47,12 @@ impl Statement {
     /// Binds a number.
     pub(crate) fn int(&mut self, number: i64) -> String {
         self.bind(Bound::Int(number))
+    }
+
+    /// Writes a number of one of so many pieces of time: of many it stands in the text itself. Thousands of years have tens of thousands
+    /// of changes of the clock, and engines take no more values than that.
+    fn int_of(&mut self, pieces: usize, number: i64) -> String {
+        if pieces > MOST_BOUND { format!("({number})") } else { self.int(number) }
     }
 
     /// Binds a number.
@@ -110,33 +119,41 @@ impl Statement {
     /// Returns the time by the clock on the wall, since the year 1.
     fn local(&mut self, at: &str, offsets: &[(i64, i64)]) -> String {
         let pieces: Vec<(i64, i64)> = offsets.iter().map(|(from, offset)| (*from, offset + SINCE_YEAR_ONE)).collect();
-        let offset = self.pieces(at, &pieces, &mut |statement, piece| statement.int(*piece));
+        let count = pieces.len();
+        let offset = self.pieces(at, &pieces, count, &mut |statement, piece| statement.int_of(count, *piece));
         format!("({at} + {offset})")
     }
 
-    /// Returns the number of the bucket that `at` is in, which lies within `[from, to)`.
-    pub(crate) fn bucket(&mut self, at: &str, buckets: &Buckets, from: i64, to: i64) -> String {
+    /// Returns the number of the bucket that `at` is in, which lies within these runs of them.
+    pub(crate) fn bucket(&mut self, at: &str, buckets: &Buckets, runs: &[Run]) -> String {
         if buckets.len() == 1 {
             return "cast(0 as bigint)".to_owned();
         }
-        let runs: Vec<_> = buckets.runs(from, to).into_iter().map(|run| (run.start, run)).collect();
-        self.pieces(at, &runs, &mut |statement, run| {
-            let (start, width) = (statement.int(run.start), statement.int(run.width));
-            let first = statement.int(i64::try_from(run.first).unwrap_or(i64::MAX));
+        let runs: Vec<_> = runs.iter().map(|run| (run.start, *run)).collect();
+        let count = runs.len();
+        self.pieces(at, &runs, count, &mut |statement, run| {
+            let (start, width) = (statement.int_of(count, run.start), statement.int_of(count, run.width));
+            let first = statement.int_of(count, i64::try_from(run.first).unwrap_or(i64::MAX));
             format!("({first} + ({at} - {start}) / {width})")
         })
     }
 
-    /// Chooses among pieces by where each begins, in as few comparisons as there can be.
-    pub(crate) fn pieces<T>(&mut self, at: &str, pieces: &[(i64, T)], write: &mut impl FnMut(&mut Self, &T) -> String) -> String {
+    /// Chooses among pieces, `count` in all, by where each begins, in as few comparisons as there can be.
+    fn pieces<T>(
+        &mut self,
+        at: &str,
+        pieces: &[(i64, T)],
+        count: usize,
+        write: &mut impl FnMut(&mut Self, &T) -> String,
+    ) -> String {
         match pieces {
             [] => "cast(0 as bigint)".to_owned(),
             [(_, piece)] => write(self, piece),
             pieces => {
                 let (before, after) = pieces.split_at(pieces.len() / 2);
-                let from = self.int(after[0].0);
-                let before = self.pieces(at, before, write);
-                let after = self.pieces(at, after, write);
+                let from = self.int_of(count, after[0].0);
+                let before = self.pieces(at, before, count, write);
+                let after = self.pieces(at, after, count, write);
                 format!("case when {at} < {from} then {before} else {after} end")
             }
         }

@@ -185,24 +185,30 @@ impl Buckets {
         self.edges.iter().filter(|edge| edge.rem_euclid(HOUR) != 0).map(|edge| edge.div_euclid(HOUR))
     }
 
-    /// Returns from when on the zone has which offset, within `[from, to)`; the first begins at or before `from`.
-    pub(crate) fn offsets(&self, from: i64, to: i64) -> Vec<(i64, i64)> {
-        let millis = |offset: Offset| i64::from(offset.seconds()) * 1000;
-        let mut pieces = vec![(from, millis(self.zone.to_offset(instant(from))))];
-        for transition in self.zone.following(instant(from)) {
-            let at = transition.timestamp().as_millisecond();
-            if at >= to {
-                break;
-            }
-            pieces.push((at, millis(transition.offset())));
-        }
-        pieces
+    /// Returns from when on the zone has which offset, within `[from, to)`; the first begins at `from`. Over thousands of years there
+    /// are tens of thousands: take no more than are needed.
+    pub(crate) fn offsets(&self, from: i64, to: i64) -> impl Iterator<Item = (i64, i64)> {
+        let changes = self.zone.following(instant(from)).map(|change| (since_epoch(change.timestamp()), millis(change.offset())));
+        std::iter::once((from, offset_at(&self.zone, from))).chain(changes.take_while(move |(at, _)| *at < to))
     }
 }
 
 /// Returns the instant; ours all lie in what the library can say.
 pub(crate) fn instant(millis: i64) -> jiff::Timestamp {
     jiff::Timestamp::from_millisecond(millis).unwrap_or(if millis < 0 { jiff::Timestamp::MIN } else { jiff::Timestamp::MAX })
+}
+
+fn since_epoch(instant: jiff::Timestamp) -> i64 {
+    instant.as_millisecond()
+}
+
+fn millis(offset: Offset) -> i64 {
+    i64::from(offset.seconds()) * 1000
+}
+
+/// Returns by how much a zone's clock is ahead of UTC.
+fn offset_at(zone: &TimeZone, at: i64) -> i64 {
+    millis(zone.to_offset(instant(at)))
 }
 
 /// Finds where buckets begin.
@@ -225,8 +231,7 @@ impl Walk<'_> {
     /// Returns where the bucket after the one that begins at `start` begins.
     fn after(&self, start: i64) -> i64 {
         if let Some(width) = self.clock() {
-            let next = self.tick(start + width, width);
-            return if next > start { next } else { start + width };
+            return self.next_tick(start, width);
         }
         let mut day = self.first_day(self.date(start));
         // A zone that moved across the date line has days that never were.
@@ -249,10 +254,26 @@ impl Walk<'_> {
         }
     }
 
-    /// Returns the last full hour or minute by the clock on the wall.
+    /// Returns the last full hour or minute by the clock on the wall, or when that was changed since: where it goes back by half an
+    /// hour, the same hour begins again.
     fn tick(&self, at: i64, width: i64) -> i64 {
-        let offset = i64::from(self.zone.to_offset(instant(at)).seconds()) * 1000;
-        (at + offset).div_euclid(width) * width - offset
+        let offset = offset_at(self.zone, at);
+        let full = (at + offset).div_euclid(width) * width - offset;
+        let changes = self.zone.preceding(instant(at + 1)).map(|change| since_epoch(change.timestamp()));
+        changes.take_while(|change| *change > full).find(|change| self.is_changed(*change)).unwrap_or(full)
+    }
+
+    /// Returns the next full hour or minute by the clock on the wall, or when that is changed before.
+    fn next_tick(&self, start: i64, width: i64) -> i64 {
+        let offset = offset_at(self.zone, start);
+        let full = ((start + offset).div_euclid(width) + 1) * width - offset;
+        let changes = self.zone.following(instant(start)).map(|change| since_epoch(change.timestamp()));
+        changes.take_while(|change| *change < full).find(|change| self.is_changed(*change)).unwrap_or(full)
+    }
+
+    /// Returns whether the clock shows another time from an instant on; a zone may also only be called otherwise.
+    fn is_changed(&self, at: i64) -> bool {
+        offset_at(self.zone, at - 1) != offset_at(self.zone, at)
     }
 
     fn date(&self, at: i64) -> Date {
@@ -370,6 +391,32 @@ mod tests {
         assert_eq!(hours(&apia), [24, 24]);
         let havana = buckets("America/Havana", "day", "2025-11-02T00:30:00-05:00", "2025-11-03T00:00:00-05:00");
         assert_eq!(hours(&havana), [25], "midnight came twice");
+    }
+
+    #[test]
+    fn an_hour_begins_again_where_the_clock_goes_back_by_half_of_one() {
+        let (from, to) = ("2025-04-05T14:10:00Z", "2025-04-05T16:00:00Z");
+        let back = buckets("Australia/Lord_Howe", "hour", from, to);
+        assert_eq!(labels(&back), ["2025-04-06T01:00:00+11:00", "2025-04-06T01:30:00+10:30", "2025-04-06T02:00:00+10:30"]);
+        for inside in ["2025-04-05T15:00:00Z", "2025-04-05T15:10:00Z"] {
+            let first = buckets("Australia/Lord_Howe", "hour", inside, to).edges[0];
+            assert_eq!(instant(first).to_string(), "2025-04-05T15:00:00Z");
+        }
+        let ahead = buckets("Australia/Lord_Howe", "hour", "2025-10-04T14:30:00Z", "2025-10-04T17:00:00Z");
+        assert_eq!(labels(&ahead), ["2025-10-05T01:00:00+10:30", "2025-10-05T02:30:00+11:00", "2025-10-05T03:00:00+11:00"]);
+        let minutes = buckets("Australia/Lord_Howe", "minute", from, to);
+        assert_eq!(minutes.len(), 110);
+        assert!(minutes.edges.windows(2).all(|pair| pair[1] - pair[0] == MINUTE));
+        let days = buckets("Australia/Lord_Howe", "day", "2025-04-04T13:00:00Z", "2025-04-06T13:30:00Z");
+        assert_eq!(labels(&days), ["2025-04-05T00:00:00+11:00", "2025-04-06T00:00:00+11:00"]);
+        assert_eq!(days.edges[2] - days.edges[1], 24 * HOUR + HOUR / 2);
+        // A minute past midnight, to a minute past one.
+        let goose_bay = buckets("America/Goose_Bay", "hour", "2010-03-14T03:00:00Z", "2010-03-14T06:00:00Z");
+        let labels = labels(&goose_bay);
+        assert_eq!(
+            labels,
+            ["2010-03-13T23:00:00-04:00", "2010-03-14T00:00:00-04:00", "2010-03-14T01:01:00-03:00", "2010-03-14T02:00:00-03:00"]
+        );
     }
 
     #[test]

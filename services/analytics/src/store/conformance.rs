@@ -49,6 +49,8 @@ analytics_store_suite!(
     figures_are_replaced_and_their_hours_noted,
     what_a_worker_writes_whose_claim_was_taken_does_not_count,
     what_was_told_is_remembered,
+    what_is_told_without_a_claim_is_not_remembered,
+    what_was_read_up_to_a_position_stays_read_up_to_it,
     what_does_not_exist_any_more_leaves_nothing,
     a_conversation_can_be_analysed_again_without_news,
     organizations_do_not_see_each_other,
@@ -381,6 +383,47 @@ async fn what_was_told_is_remembered(fixture: &Fixture) {
     let claimed = claim(store, 0).await;
     let again = store.write(&[(&claimed[0], written)]).await.unwrap();
     assert_eq!(again, [Some(Before { announced: false, ..before })]);
+}
+
+async fn what_is_told_without_a_claim_is_not_remembered(fixture: &Fixture) {
+    let store = &*fixture.store;
+    let (features, analysis) = made(1, &["Hello"]);
+    let written = analysed(&features, &analysis);
+    let slow = claimed_one(store, 1).await;
+    store.write(&[(&slow, written)]).await.unwrap();
+    let current = claim(store, 5_000).await;
+    store.write(&[(&current[0], written)]).await.unwrap();
+    // Both read that nothing was told yet.
+    let telling =
+        |sha256| Finish::Done { settled: true, not_before: at(0), told: Some(Told { revision: 1, sha256: vec![sha256; 32] }) };
+    finish(store, &[slow], &telling(1), 5_000).await;
+    finish(store, &current, &telling(2), 5_000).await;
+    let claimed = claimed_one(store, 1).await;
+    let before = store.write(&[(&claimed, written)]).await.unwrap();
+    assert_eq!(before[0].as_ref().map(|before| (before.revision, before.told.clone())), Some((1, Some(vec![2; 32]))));
+}
+
+async fn what_was_read_up_to_a_position_stays_read_up_to_it(fixture: &Fixture) {
+    let store = &*fixture.store;
+    let (mut features, analysis) = made(1, &["Hello"]);
+    apply(store, vec![mark(1, 4, 0, true)], 4).await;
+    let claimed = claim(store, 0).await;
+    features.position = claimed[0].position;
+    store.write(&[(&claimed[0], analysed(&features, &analysis))]).await.unwrap();
+    finish(store, &claimed, &over(), 0).await;
+    // It is analysed again because something else changed,
+    store.mark(&[(acme(), conversation(1))], at(10)).await.unwrap();
+    assert!(is_waiting(store, 0).await);
+    let claimed = claim(store, 10).await;
+    assert_eq!(claimed[0].position, Position::end_of(4));
+    finish(store, &claimed, &over(), 10).await;
+    // or because the log says again what it said before.
+    let claimed = claimed_one(store, 1).await;
+    assert_eq!(claimed.position, Position::end_of(1));
+    features.position = claimed.position;
+    store.write(&[(&claimed, analysed(&features, &analysis))]).await.unwrap();
+    let read = store.figures(&acme(), conversation(1)).await.unwrap().unwrap().features;
+    assert_eq!(read.position, Position::end_of(4));
 }
 
 async fn what_does_not_exist_any_more_leaves_nothing(fixture: &Fixture) {

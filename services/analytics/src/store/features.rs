@@ -155,7 +155,15 @@ pub(crate) async fn write<E: Engine>(
     remove_of::<E>(connection, "feature_values", known).await?;
     let names: Vec<&str> = COLUMNS.split(", ").collect();
     let selected: Vec<String> = names.iter().map(|name| format!("k.{name}")).collect();
-    let updated: Vec<String> = names[2..].iter().map(|name| format!("{name} = excluded.{name}")).collect();
+    // What was read up to a position stays read, also when it is only another's doing that it is written again.
+    let updated = names[2..].iter().map(|name| match *name {
+        "position" => {
+            "position = case when features.position > excluded.position then features.position else excluded.position end"
+                .to_owned()
+        }
+        name => format!("{name} = excluded.{name}"),
+    });
+    let updated: Vec<String> = updated.collect();
     let sql = format!(
         "with {{k}} insert into features ({COLUMNS}) select {} from k where true \
          on conflict (organization_id, conversation_id) do update set {}",

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::engine::{Columns, Engine, Rows, Value};
 use super::sql::{SqlStore, count_of, organization_of, position_of, time_of, to_bigint};
-use super::{Backlog, Batch, Claimed, Finish, GIVEN_UP_AFTER, Key, Mark, READER, organizations, rollups};
+use super::{Backlog, Batch, Claimed, Finish, GIVEN_UP_AFTER, Key, Mark, READER, organizations, rollups, written};
 
 /// How soon what a running conversation said while it was analysed is due.
 const LIVE_DELAY_MS: i64 = 1_000;
@@ -183,42 +183,6 @@ async fn give_back<E: Engine>(connection: &mut E::Connection, back: &[Back<'_>])
     Ok(())
 }
 
-/// Notes what was told of conversations.
-async fn note_told<E: Engine>(connection: &mut E::Connection, finished: &[(Claimed, Finish)]) -> Result<(), StoreError> {
-    let done: Vec<_> = finished
-        .iter()
-        .filter_map(|(claimed, finish)| match finish {
-            Finish::Done { settled, told, .. } => Some((claimed, *settled, told.as_ref())),
-            Finish::Gone | Finish::Failed { .. } | Finish::Later { .. } | Finish::Released => None,
-        })
-        .collect();
-    if done.is_empty() {
-        return Ok(());
-    }
-    let announced = "with {k} update analyses set announced = k.announced from k \
-         where analyses.organization_id = k.organization_id and analyses.conversation_id = k.conversation_id \
-             and analyses.announced <> k.announced";
-    let rows = Rows::new(done.len())
-        .text("organization_id", done.iter().map(|(claimed, ..)| claimed.organization_id.as_str()))
-        .id("conversation_id", done.iter().map(|(claimed, ..)| claimed.conversation_id.0))
-        .bool("announced", done.iter().map(|(_, settled, _)| *settled));
-    E::execute(connection, announced, &[], Some(&rows)).await?;
-    let told: Vec<_> = done.iter().filter_map(|(claimed, _, told)| Some((*claimed, (*told)?))).collect();
-    if told.is_empty() {
-        return Ok(());
-    }
-    let sql = "with {k} update analyses set revision = k.revision, told = k.told from k \
-         where analyses.organization_id = k.organization_id and analyses.conversation_id = k.conversation_id \
-             and analyses.revision < k.revision";
-    let rows = Rows::new(told.len())
-        .text("organization_id", told.iter().map(|(claimed, _)| claimed.organization_id.as_str()))
-        .id("conversation_id", told.iter().map(|(claimed, _)| claimed.conversation_id.0))
-        .int("revision", told.iter().map(|(_, told)| i64::try_from(told.revision).unwrap_or(i64::MAX)))
-        .opt_bytes("told", told.iter().map(|(_, told)| Some(told.sha256.as_slice())));
-    E::execute(connection, sql, &[], Some(&rows)).await?;
-    Ok(())
-}
-
 /// Where a row of the queue holds something that somebody may wait for.
 fn waited_for(conversation: Option<ConversationId>) -> String {
     let one = if conversation.is_some() { "and conversation_id = $3" } else { "" };
@@ -268,13 +232,15 @@ impl<E: Engine> SqlStore<E> {
         let mut keys: Vec<&Key> = conversations.iter().collect();
         keys.sort_unstable();
         keys.dedup();
-        // It is in the figures of no position, so that those wait who wait for any.
+        // It is in the figures of no position, so that those wait who wait for any; but what the figures have already is read again.
         let sql = "with {k} \
              insert into analysis_queue (organization_id, conversation_id, position, first_position, received_at, due_at, \
                  later_position, later_received_at, later_urgent_at) \
-             select k.organization_id, k.conversation_id, 0, 0, cast($1 as bigint), cast($1 as bigint), \
-                 0, cast($1 as bigint), cast($1 as bigint) \
+             select k.organization_id, k.conversation_id, coalesce(features.position, 0), 0, cast($1 as bigint), \
+                 cast($1 as bigint), 0, cast($1 as bigint), cast($1 as bigint) \
              from k \
+             left join features on features.organization_id = k.organization_id \
+                 and features.conversation_id = k.conversation_id \
              where true \
              on conflict (organization_id, conversation_id) do update set \
                  first_position = 0, \
@@ -349,8 +315,10 @@ impl<E: Engine> SqlStore<E> {
         back.sort_unstable_by_key(|back| (&back.claimed.organization_id, back.claimed.conversation_id));
         let claimed: Vec<&Claimed> = back.iter().map(|back| back.claimed).collect();
         let mut transaction = E::begin_along_keys(&self.writer).await?;
-        held::<E>(&mut transaction, &claimed).await?;
-        note_told::<E>(&mut transaction, finished).await?;
+        let held = held::<E>(&mut transaction, &claimed).await?;
+        // Whoever holds it now read what was told before, and tells it anew.
+        let ours = finished.iter().filter(|(claimed, _)| held.contains(&(claimed.key(), claimed.claim)));
+        written::note_told::<E>(&mut transaction, ours).await?;
         remove_what_is_over::<E>(&mut transaction, &back).await?;
         keep_what_goes_on::<E>(&mut transaction, &back, now).await?;
         give_back::<E>(&mut transaction, &back).await?;

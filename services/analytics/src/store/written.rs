@@ -1,4 +1,4 @@
-//! Writing what conversations came to, and reading it again.
+//! Writing what conversations came to and what was told of them, and reading it again.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use super::features;
 use super::packed::{pack, unpack};
 use super::queue::held;
 use super::sql::{SqlStore, organization_of, time_of};
-use super::{Before, Claimed, Figures, Hours, Key, Written, hour_of};
+use super::{Before, Claimed, Figures, Finish, Hours, Key, Written, hour_of};
 use crate::features::Features;
 
 /// The tables that hold something of a conversation.
@@ -91,6 +91,44 @@ async fn note_hours<E: Engine>(connection: &mut E::Connection, hours: &Hours) ->
         .text("organization_id", hours.keys().map(|(organization, _)| organization.as_str()))
         .int("hour", hours.keys().map(|(_, hour)| *hour))
         .int("changes", hours.values().copied());
+    E::execute(connection, sql, &[], Some(&rows)).await?;
+    Ok(())
+}
+
+/// Notes what was told of conversations, by those who still hold them.
+pub(super) async fn note_told<E: Engine>(
+    connection: &mut E::Connection,
+    finished: impl Iterator<Item = &(Claimed, Finish)>,
+) -> Result<(), StoreError> {
+    let done: Vec<_> = finished
+        .filter_map(|(claimed, finish)| match finish {
+            Finish::Done { settled, told, .. } => Some((claimed, *settled, told.as_ref())),
+            Finish::Gone | Finish::Failed { .. } | Finish::Later { .. } | Finish::Released => None,
+        })
+        .collect();
+    if done.is_empty() {
+        return Ok(());
+    }
+    let announced = "with {k} update analyses set announced = k.announced from k \
+         where analyses.organization_id = k.organization_id and analyses.conversation_id = k.conversation_id \
+             and analyses.announced <> k.announced";
+    let rows = Rows::new(done.len())
+        .text("organization_id", done.iter().map(|(claimed, ..)| claimed.organization_id.as_str()))
+        .id("conversation_id", done.iter().map(|(claimed, ..)| claimed.conversation_id.0))
+        .bool("announced", done.iter().map(|(_, settled, _)| *settled));
+    E::execute(connection, announced, &[], Some(&rows)).await?;
+    let told: Vec<_> = done.iter().filter_map(|(claimed, _, told)| Some((*claimed, (*told)?))).collect();
+    if told.is_empty() {
+        return Ok(());
+    }
+    let sql = "with {k} update analyses set revision = k.revision, told = k.told from k \
+         where analyses.organization_id = k.organization_id and analyses.conversation_id = k.conversation_id \
+             and analyses.revision < k.revision";
+    let rows = Rows::new(told.len())
+        .text("organization_id", told.iter().map(|(claimed, _)| claimed.organization_id.as_str()))
+        .id("conversation_id", told.iter().map(|(claimed, _)| claimed.conversation_id.0))
+        .int("revision", told.iter().map(|(_, told)| i64::try_from(told.revision).unwrap_or(i64::MAX)))
+        .opt_bytes("told", told.iter().map(|(_, told)| Some(told.sha256.as_slice())));
     E::execute(connection, sql, &[], Some(&rows)).await?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use colloquy_filter::Expression;
 use colloquy_service::Problem;
 use colloquy_storage::engine::Columns;
 
-use super::{Run, check_groups, is_of_clock};
+use super::{Run, check_groups, check_pieces};
 use crate::query::concurrency::{Concurrency, sweep};
 use crate::query::error::Error;
 use crate::query::statement::{Dialect, Statement};
@@ -24,10 +24,9 @@ impl<E: Dialect> Run<'_, E> {
         let Some((began_first, began_last)) = self.began else { return Ok(HashMap::new()) };
         let mut statement = Statement::about(self.organization);
         let keys: Vec<String> = {
-            let has_clock = question.dimensions.iter().any(|dimension| is_of_clock(&dimension.source));
             // They may have begun before the time that is asked for.
-            let offsets =
-                if has_clock { question.buckets.offsets(began_first, began_last.saturating_add(1)) } else { Vec::new() };
+            let offsets = self.clock(began_first, began_last.saturating_add(1));
+            check_pieces(offsets.len())?;
             let dimensions = question.dimensions.iter();
             dimensions.flat_map(|dimension| statement.dimension(dimension, "f.created_at", &offsets)).collect()
         };

@@ -8,7 +8,7 @@ mod totals;
 
 use std::collections::{BTreeSet, HashMap};
 
-use colloquy_filter::{Expression, Field, Op as Compare, Value};
+use colloquy_filter::Expression;
 use colloquy_service::Problem;
 use colloquy_storage::engine::{Columns, Value as Given};
 use colloquy_types::OrganizationId;
@@ -19,17 +19,19 @@ use crate::query::concurrency::Concurrency;
 use crate::query::error::Error;
 use crate::query::measure::{Measure, NumberOf, Op, Subject};
 use crate::query::plan::{Hours, Plan};
-use crate::query::question::Question;
+use crate::query::question::{Question, began_within};
 use crate::query::schema::{Dimension, Source};
 use crate::query::segment;
 use crate::query::slots::{Part, value_of};
 use crate::query::spread::Spreads;
 use crate::query::statement::{Dialect, Statement};
-use crate::query::table::{Key, Names, Partials};
+use crate::query::table::{Currency, Key, Names, Partials};
 use crate::query::time::{Buckets, HOUR, SINCE_YEAR_ONE};
 
 /// A question is refused that comes to more combinations of bucket and dimensions.
 const MOST_GROUPS: usize = 200_000;
+/// A statement tells so many pieces of time from each other at most: two thousand years of a clock that is changed twice a year.
+const MOST_PIECES: usize = 4_000;
 /// So many hours' segments are in memory at a time.
 const HOURS_AT_ONCE: i64 = 31 * 24;
 
@@ -65,9 +67,11 @@ pub(crate) async fn squares<E: Dialect>(
     let (value, unit, mean) = (value_of(number, &mut statement), statement.real(measure.per_unit()), statement.real(mean));
     let source = statement.from("features", "f", "created_at", &[span]);
     let condition = statement.condition(filter);
-    let distance = format!("(cast({value} as double precision) / {unit} - {mean})");
+    // PostgreSQL refuses to square what is so near to zero that its square is none.
+    let nearest = statement.real(f64::MIN_POSITIVE.sqrt());
     let sql = format!(
-        "select sum({distance} * {distance}) from {}{} where {} and {condition}",
+        "select sum(case when abs(s.distance) > {nearest} then s.distance * s.distance else 0.0 end) from \
+         (select cast({value} as double precision) / {unit} - {mean} as distance from {}{} where {} and {condition}) s",
         source.tables,
         statement.joins(),
         source.condition
@@ -114,7 +118,7 @@ impl<E: Dialect> Run<'_, E> {
         for (bucket, values) in keys {
             let key = Key { bucket, values };
             let mut row = vec![Computed::default(); question.measures.len()];
-            for (part, found) in parts.iter().zip(&found) {
+            for (part, found) in parts.iter().zip(&mut found) {
                 for number in &part.measures {
                     row[*number] = found.value(part, *number, &question.measures[*number].0, key);
                 }
@@ -154,7 +158,7 @@ impl<E: Dialect> Run<'_, E> {
         if part.is_concurrent {
             found.concurrency = self.concurrency(&part.condition).await?;
         }
-        let (from, to) = narrowed(&part.condition, from, to);
+        let (from, to) = began_within(&part.condition, from, to);
         if from >= to {
             return Ok(found);
         }
@@ -166,12 +170,15 @@ impl<E: Dialect> Run<'_, E> {
             let mut at = *first;
             while at < *end {
                 let until = (at + HOURS_AT_ONCE).min(*end);
-                self.read_segments(part, &columns, (at, until), (from, to), &mut found).await?;
-                at = until;
+                at = match self.read_segments(part, &columns, (at, until), (from, to), &mut found).await? {
+                    true => until,
+                    // Whoever has one conversation of the year 1 and one of today asks for centuries without any.
+                    false => self.next_segment(until, *end).await?.unwrap_or(*end),
+                };
             }
         }
         if !plan.rows.is_empty() {
-            self.read_rows(part, &plan.rows, from, to, &mut found).await?;
+            self.read_rows(part, &plan.rows, &mut found).await?;
         }
         found.spreads = found.spreads.into_iter().map(Spreads::finish).collect();
         Ok(found)
@@ -192,7 +199,7 @@ impl<E: Dialect> Run<'_, E> {
                     });
                 }
                 Source::HourOfDay | Source::DayOfWeek => {
-                    may_total &= question.buckets.offsets(from, to).iter().all(|(_, offset)| offset % HOUR == 0);
+                    may_total &= has_whole_hours(&question.buckets, from, to);
                 }
                 _ => columns = None,
             }
@@ -217,15 +224,24 @@ impl<E: Dialect> Run<'_, E> {
     }
 
     /// Writes bucket and dimensions as columns; `at` is when a conversation began.
-    fn keys(&self, statement: &mut Statement, at: &str, from: i64, to: i64) -> Vec<String> {
+    fn keys(&self, statement: &mut Statement, at: &str, from: i64, to: i64) -> Result<Vec<String>, Error> {
         let question = self.question;
-        let mut columns = vec![statement.bucket(at, &question.buckets, from, to)];
-        let has_clock = question.dimensions.iter().any(|dimension| is_of_clock(&dimension.source));
-        let offsets = if has_clock { question.buckets.offsets(from, to) } else { Vec::new() };
+        let runs = question.buckets.runs(from, to);
+        let offsets = self.clock(from, to);
+        check_pieces(runs.len().max(offsets.len()))?;
+        let mut columns = vec![statement.bucket(at, &question.buckets, &runs)];
         for dimension in &question.dimensions {
             columns.extend(statement.dimension(dimension, at, &offsets));
         }
-        columns
+        Ok(columns)
+    }
+
+    /// Returns from when on the zone has which offset, within `[from, to)`; nothing where no dimension is of the clock.
+    fn clock(&self, from: i64, to: i64) -> Vec<(i64, i64)> {
+        match self.question.dimensions.iter().any(|dimension| is_of_clock(&dimension.source)) {
+            true => self.question.buckets.offsets(from, to).collect(),
+            false => Vec::new(),
+        }
     }
 
     fn read_key(&mut self, columns: &mut Columns<'_, E>) -> Result<Key, Error> {
@@ -252,13 +268,17 @@ impl<E: Dialect> Run<'_, E> {
 }
 
 impl Found {
-    fn value(&self, part: &Part, number: usize, measure: &Measure, key: Key) -> Computed {
+    fn value(&mut self, part: &Part, number: usize, measure: &Measure, key: Key) -> Computed {
         let partial = self.partials.get(key).map(|figures| &figures[part.slot_of(measure)]);
         match (&measure.subject, measure.op) {
             (Subject::Number(of), Op::Percentile(percent)) => {
-                let percentile = partial
-                    .and_then(|partial| self.spreads[part.spread_of(of)].percentile(key, percent, partial.min, partial.max));
+                let spread = &mut self.spreads[part.spread_of(of)];
+                let percentile = partial.and_then(|partial| spread.percentile(key, percent, partial.min, partial.max));
                 computed(measure, partial, percentile)
+            }
+            // Amounts of several currencies do not fall into the same bins.
+            (_, Op::Histogram) if partial.is_some_and(|partial| partial.currency == Currency::Several) => {
+                computed(measure, partial, None)
             }
             (_, Op::Histogram) => {
                 let at = part.histograms.iter().position(|known| *known == number).unwrap_or_default();
@@ -300,6 +320,13 @@ const fn is_of_clock(source: &Source) -> bool {
     matches!(source, Source::HourOfDay | Source::DayOfWeek)
 }
 
+/// Returns whether every hour of UTC is one hour by the clock on the wall: it is whole hours ahead, and changed on the hour.
+fn has_whole_hours(buckets: &Buckets, from: i64, to: i64) -> bool {
+    let mut offsets = buckets.offsets(from, to);
+    offsets.next().is_none_or(|(_, offset)| offset % HOUR == 0)
+        && offsets.all(|(at, offset)| at % HOUR == 0 && offset % HOUR == 0)
+}
+
 /// Returns the local hour of the day, or day of the week.
 fn local(source: &Source, at: i64, offsets: &[(i64, i64)]) -> i64 {
     let piece = offsets.partition_point(|(from, _)| *from <= at).saturating_sub(1);
@@ -311,6 +338,15 @@ fn ordinals(count: usize) -> String {
     (1..=count).map(|number| number.to_string()).collect::<Vec<_>>().join(", ")
 }
 
+/// Refuses a stretch of time of too many pieces, which one statement would have to tell from each other.
+fn check_pieces(count: usize) -> Result<(), Error> {
+    if count <= MOST_PIECES {
+        return Ok(());
+    }
+    let message = "there are conversations of too many centuries in it; take less time".to_owned();
+    Err(Problem::invalid_field("time", message).into())
+}
+
 fn check_groups(count: usize) -> Result<(), Error> {
     if count <= MOST_GROUPS {
         return Ok(());
@@ -319,21 +355,4 @@ fn check_groups(count: usize) -> Result<(), Error> {
         "more than {MOST_GROUPS} combinations of bucket and dimensions; take fewer dimensions, a coarser step or a filter"
     );
     Err(Problem::invalid_field("dimensions", message).into())
-}
-
-/// Returns the stretch of time that a condition leaves of one: what it says of `created_at` at its top.
-fn narrowed(condition: &Expression, from: i64, to: i64) -> (i64, i64) {
-    let Expression::All(parts) = condition else { return (from, to) };
-    let mut left = (from, to);
-    for part in parts {
-        if let Expression::Compare { field: Field::Known("created_at"), op, value: Value::Time(at) } = part {
-            match op {
-                Compare::Gte | Compare::Gt => left.0 = left.0.max(at.as_millis()),
-                Compare::Lt => left.1 = left.1.min(at.as_millis()),
-                Compare::Lte => left.1 = left.1.min(at.as_millis() + 1),
-                Compare::Eq | Compare::Ne | Compare::Has => {}
-            }
-        }
-    }
-    left
 }

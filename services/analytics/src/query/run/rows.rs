@@ -13,16 +13,10 @@ use crate::query::statement::{Dialect, Ranges, Statement};
 use crate::query::table::{Key, Partials};
 
 impl<E: Dialect> Run<'_, E> {
-    pub(super) async fn read_rows(
-        &mut self,
-        part: &Part,
-        ranges: &Ranges,
-        from: i64,
-        to: i64,
-        found: &mut Found,
-    ) -> Result<(), Error> {
+    pub(super) async fn read_rows(&mut self, part: &Part, ranges: &Ranges, found: &mut Found) -> Result<(), Error> {
+        let (Some((from, _)), Some((_, to))) = (ranges.first().copied(), ranges.last().copied()) else { return Ok(()) };
         let mut statement = Statement::about(self.organization);
-        let keys = self.keys(&mut statement, "f.created_at", from, to);
+        let keys = self.keys(&mut statement, "f.created_at", from, to)?;
         let figures = part.write(&mut statement);
         let source = statement.from("features", "f", "created_at", ranges);
         let condition = statement.condition(&part.condition);
@@ -75,7 +69,7 @@ impl<E: Dialect> Run<'_, E> {
         if count == 0 {
             return Ok(());
         }
-        let (statement, inner, keys) = self.values_of(part, number, ranges, span);
+        let (statement, inner, keys) = self.values_of(part, number, ranges, span)?;
         if spread.has_room_for(count) {
             for row in &statement.run::<E>(self.connection, &inner, ranges).await? {
                 let mut columns = Columns::<E>::of(row);
@@ -104,7 +98,7 @@ impl<E: Dialect> Run<'_, E> {
         span: (i64, i64),
         histogram: &mut HashMap<Key, Vec<u64>>,
     ) -> Result<(), Error> {
-        let (mut statement, inner, keys) = self.values_of(part, number, ranges, span);
+        let (mut statement, inner, keys) = self.values_of(part, number, ranges, span)?;
         let bin = statement.bin("s.x", &bins.bounds, 0);
         let sql = format!("select {}, {bin} as bin, count(*) from ({inner}) s group by {}", named(keys), ordinals(keys + 1));
         for row in &statement.run::<E>(self.connection, &sql, ranges).await? {
@@ -117,9 +111,15 @@ impl<E: Dialect> Run<'_, E> {
     }
 
     /// Writes a query for the values of a number, as `x` after the columns of the key, which are called `k0`, `k1`, …
-    fn values_of(&self, part: &Part, number: &NumberOf, ranges: &Ranges, (from, to): (i64, i64)) -> (Statement, String, usize) {
+    fn values_of(
+        &self,
+        part: &Part,
+        number: &NumberOf,
+        ranges: &Ranges,
+        (from, to): (i64, i64),
+    ) -> Result<(Statement, String, usize), Error> {
         let mut statement = Statement::about(self.organization);
-        let keys = self.keys(&mut statement, "f.created_at", from, to);
+        let keys = self.keys(&mut statement, "f.created_at", from, to)?;
         let value = value_of(number, &mut statement);
         let source = statement.from("features", "f", "created_at", ranges);
         let condition = statement.condition(&part.condition);
@@ -132,7 +132,7 @@ impl<E: Dialect> Run<'_, E> {
             statement.joins(),
             source.condition,
         );
-        (statement, sql, keys.len())
+        Ok((statement, sql, keys.len()))
     }
 }
 

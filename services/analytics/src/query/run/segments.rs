@@ -13,8 +13,10 @@ use crate::query::segment::{Column, Segment};
 use crate::query::slots::{Filled, Part};
 use crate::query::statement::Dialect;
 use crate::query::table::Key;
+use crate::query::time::HOUR;
 
 impl<E: Dialect> Run<'_, E> {
+    /// Reads the segments of hours; returns whether there are any.
     pub(super) async fn read_segments(
         &mut self,
         part: &Part,
@@ -22,14 +24,15 @@ impl<E: Dialect> Run<'_, E> {
         (first, end): (i64, i64),
         (from, to): (i64, i64),
         found: &mut Found,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let named: String = columns.iter().map(|column| format!(", {column}")).collect();
         let sql = format!(
             "select hour, n, created_at{named} from rollup_segments where organization_id = $1 and hour >= $2 and hour < $3"
         );
         let values = [Given::Text(self.organization.as_str()), Given::Int(first), Given::Int(end)];
-        let offsets = self.question.buckets.offsets(from, to);
-        for row in &E::query(self.connection, &sql, &values, None).await? {
+        let offsets = self.clock(from.max(first * HOUR), to.min(end * HOUR));
+        let rows = E::query(self.connection, &sql, &values, None).await?;
+        for row in &rows {
             let mut read = Columns::<E>::of(row);
             let (hour, rows, created) = (read.int()?, read.int()?, read.bytes()?);
             let mut bytes = Vec::with_capacity(columns.len());
@@ -41,7 +44,16 @@ impl<E: Dialect> Run<'_, E> {
                 .ok_or_else(|| StoreError::Corrupt("a segment of an hour".to_owned()))?;
             self.add_segment(part, &segment, (from, to), &offsets, found)?;
         }
-        Ok(())
+        Ok(!rows.is_empty())
+    }
+
+    /// Returns the first hour of `[first, end)` that has a segment.
+    pub(super) async fn next_segment(&mut self, first: i64, end: i64) -> Result<Option<i64>, Error> {
+        let sql = "select min(hour) from rollup_segments where organization_id = $1 and hour >= $2 and hour < $3";
+        let values = [Given::Text(self.organization.as_str()), Given::Int(first), Given::Int(end)];
+        let rows = E::query(self.connection, sql, &values, None).await?;
+        let hour = rows.first().map(|row| Columns::<E>::of(row).opt_int()).transpose()?;
+        Ok(hour.flatten())
     }
 
     fn add_segment(
@@ -53,9 +65,8 @@ impl<E: Dialect> Run<'_, E> {
         found: &mut Found,
     ) -> Result<(), Error> {
         let question = self.question;
-        let mut dimensions: Vec<Coded<'_>> = (question.dimensions.iter().enumerate())
-            .map(|(number, dimension)| self.coded(number, &dimension.source, segment))
-            .collect();
+        let mut dimensions: Vec<Coded<'_>> =
+            question.dimensions.iter().map(|dimension| Coded::of(&dimension.source, segment)).collect();
         let holds = segment.holds(&part.condition);
         let slots: Vec<Filled<'_>> = part.slots.iter().map(|slot| Filled::of(slot, segment)).collect();
         let spreads: Vec<&[f64]> = part.spreads.iter().map(|number| numbers(segment, number)).collect();
@@ -71,7 +82,14 @@ impl<E: Dialect> Run<'_, E> {
             let mut key = Key { bucket: u32::try_from(question.buckets.bucket_of(at)).unwrap_or(u32::MAX), ..Key::default() };
             for (number, coded) in dimensions.iter_mut().enumerate() {
                 key.values[number] = match coded {
-                    Coded::Text { codes, numbers } => numbers[codes[row] as usize],
+                    Coded::Text { words, codes, numbers } => {
+                        let code = codes[row] as usize;
+                        if numbers[code] == UNNUMBERED {
+                            let word = code.checked_sub(1).map_or("", |word| words[word].as_str());
+                            numbers[code] = self.names.number(number, word);
+                        }
+                        numbers[code]
+                    }
                     Coded::Clock { source, numbers } => {
                         let local = local(source, at, offsets);
                         *numbers.entry(local).or_insert_with(|| self.names.number(number, &local.to_string()))
@@ -96,37 +114,32 @@ impl<E: Dialect> Run<'_, E> {
         }
         check_groups(found.partials.len())
     }
-
-    fn coded<'s>(&mut self, number: usize, source: &Source, segment: &'s Segment) -> Coded<'s> {
-        let column = match source {
-            Source::Column(column) => segment.columns.get(column),
-            source => return Coded::Clock { source: source.clone(), numbers: HashMap::new() },
-        };
-        match column {
-            Some(Column::Text { words, codes }) => {
-                let mut numbers = vec![u32::MAX; words.len() + 1];
-                // Only what is there is given a number: how many values a dimension has decides whether it is refused.
-                for code in codes {
-                    let code = *code as usize;
-                    if numbers[code] == u32::MAX {
-                        let word = code.checked_sub(1).map_or("", |word| words[word].as_str());
-                        numbers[code] = self.names.number(number, word);
-                    }
-                }
-                Coded::Text { codes, numbers }
-            }
-            // Dimensions of segments are texts; see `schema`.
-            _ => Coded::Clock { source: source.clone(), numbers: HashMap::new() },
-        }
-    }
 }
 
-/// A dimension over the rows of a segment.
+/// The number of a word that no row has had yet.
+const UNNUMBERED: u32 = u32::MAX;
+
+/// A dimension over the rows of a segment. Only words of rows that count are given a number: how many values a dimension has decides
+/// whether it is refused, and those the question leaves out are none of its values.
 enum Coded<'a> {
-    /// The rows' codes, and the number of each word.
-    Text { codes: &'a [u32], numbers: Vec<u32> },
+    /// The words, the rows' codes, and the number of each word that was met; the first is that of having none.
+    Text { words: &'a [String], codes: &'a [u32], numbers: Vec<u32> },
     /// The number of each local hour or day that was met.
     Clock { source: Source, numbers: HashMap<i64, u32> },
+}
+
+impl<'a> Coded<'a> {
+    fn of(source: &Source, segment: &'a Segment) -> Self {
+        let column = match source {
+            Source::Column(column) => segment.columns.get(column),
+            _ => None,
+        };
+        match column {
+            Some(Column::Text { words, codes }) => Self::Text { words, codes, numbers: vec![UNNUMBERED; words.len() + 1] },
+            // Dimensions of segments that are no texts are of the clock; see `schema`.
+            _ => Self::Clock { source: source.clone(), numbers: HashMap::new() },
+        }
+    }
 }
 
 /// The rows of figures that were met in a segment, by the codes of its words: most rows of an hour share their key with another, and
@@ -158,7 +171,7 @@ impl Met {
             self.rows.fill(None);
         }
         let place = dimensions.iter().fold(0, |place, coded| match coded {
-            Coded::Text { codes, numbers } => place * numbers.len() + codes[row] as usize,
+            Coded::Text { codes, numbers, .. } => place * numbers.len() + codes[row] as usize,
             Coded::Clock { .. } => place,
         });
         *self.rows[place].get_or_insert_with(|| find(key))

@@ -25,7 +25,7 @@ impl<E: Dialect> Run<'_, E> {
         (from, to): (i64, i64),
         found: &mut Found,
     ) -> Result<(), Error> {
-        let offsets = self.question.buckets.offsets(from, to);
+        let offsets = self.clock(from, to);
         let days = self.days(part, ranges).await?;
         // Hours come in order, so those of a bucket one after the other.
         let (mut key, mut until) = (Key::default(), i64::MIN);
@@ -88,7 +88,8 @@ impl<E: Dialect> Run<'_, E> {
         Ok(days)
     }
 
-    /// Returns the key of an hour, which no bucket divides, nor any change of the clock.
+    /// Returns the key of an hour, which no bucket divides, and, where a dimension is of the clock, no change of that: such hours are
+    /// not read here; see [`Run::plan`] and [`super::has_whole_hours`].
     fn key_of_hour(&mut self, at: i64, offsets: &[(i64, i64)]) -> Key {
         let question = self.question;
         let mut key = Key { bucket: u32::try_from(question.buckets.bucket_of(at)).unwrap_or(u32::MAX), ..Key::default() };

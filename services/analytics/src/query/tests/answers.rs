@@ -291,7 +291,7 @@ pub(super) async fn large_sets_are_answered_from_sketches_that_are_off_by_no_mor
 pub(super) async fn the_database_finds_the_same_bins(fixture: &Fixture) {
     async fn bins<E: Engine>(pool: &Pool<E>) {
         let mut connection = pool.acquire().await.unwrap();
-        for value in [0.0, 1e-5, 1e-4, 0.02, -0.57, 1.0, 1.0202, 179_999.0, -3.5e6, 1e12, 7e15] {
+        for value in [0.0, -0.0, 1e-9, -1e-9, 1e-6, 0.02, -0.57, 1.0, 1.0202, 179_999.0, -3.5e6, 1e12, 1e15, 7e18] {
             let sql = format!("select {} from (select cast($1 as double precision) as x) s", *BIN_SQL);
             let rows = E::query(&mut connection, &sql, &[Value::Real(value)], None).await.unwrap();
             assert_eq!(Columns::<E>::of(&rows[0]).int().unwrap(), bin_of(value), "{value}");
@@ -344,14 +344,70 @@ pub(super) async fn amounts_of_several_currencies_have_no_sum(fixture: &Fixture)
         if summed_up {
             fixture.sum_up().await;
         }
-        let asked = || vec![measure("cost", "sum", "cost"), measure("cost", "count", "known"), measure("cost", "p50", "p50")];
+        let asked = || {
+            let ops = [("sum", "cost"), ("count", "known"), ("p50", "p50"), ("histogram", "bins")];
+            ops.map(|(op, alias)| measure("cost", op, alias)).to_vec()
+        };
         let all = fixture.ask(&question(asked(), &[], "", "UTC", FROM, TO)).await;
         assert_eq!((number(&all.rows[0], "cost"), number(&all.rows[0], "p50")), (None, None));
         assert_eq!(number(&all.rows[0], "known"), Some(2.0));
+        assert_eq!(all.rows[0].values.get("bins"), None);
         let each = fixture.ask(&question(asked(), &["cost_currency"], "", "UTC", FROM, TO)).await;
         let sums: Vec<(&str, Option<f64>)> =
             each.rows.iter().map(|row| (row.dimensions["cost_currency"].as_str(), number(row, "cost"))).collect();
         assert_eq!(sums, [("", Some(0.0)), ("EUR", Some(1.5)), ("USD", Some(2.0))]);
+        assert_eq!(each.rows[1].values["bins"].histogram, [("1".to_owned(), 1)].into());
+    }
+}
+
+pub(super) async fn numbers_too_large_for_a_sum_are_not_counted(fixture: &Fixture) {
+    // Rows of an earlier release may hold them.
+    let paid = |number, paid| Made { paid: Some(paid), ..Made::at(number, "2026-03-27T10:00:00Z") };
+    fixture.write(&[paid(1, 1.7e308), paid(2, 1.7e308), paid(3, -1e200), paid(4, 7.0)]).await;
+    let ops = ["count", "sum", "avg", "min", "max", "p50", "histogram"];
+    let asked = ops.map(|op| measure("custom.paid", op, op)).to_vec();
+    let rows = fixture.ask(&question(asked, &[], "", "UTC", FROM, TO)).await.rows;
+    assert_eq!(ops.map(|op| number(&rows[0], op)), [1.0, 7.0, 7.0, 7.0, 7.0, 7.0, 1.0].map(Some));
+}
+
+pub(super) async fn hours_are_those_of_the_clock_wherever_it_is_changed(fixture: &Fixture) {
+    // In Goose Bay a minute past midnight.
+    let calls = ["03:30", "04:00", "04:30", "05:30"];
+    let made: Vec<Made> = (1..).zip(calls).map(|(number, at)| Made::at(number, &format!("2010-03-14T{at}:00Z"))).collect();
+    fixture.write(&made).await;
+    for state in ["from rows", "from sums"] {
+        if state == "from sums" {
+            fixture.sum_up().await;
+        }
+        for dimensions in [&["hour_of_day"][..], &["hour_of_day", "day_of_week"]] {
+            let request =
+                question(totalled(), dimensions, "", "America/Goose_Bay", "2010-03-14T00:00:00Z", "2010-03-15T00:00:00Z");
+            let response = fixture.ask(&request).await;
+            let hours: Vec<&str> = response.rows.iter().map(|row| row.dimensions["hour_of_day"].as_str()).collect();
+            assert_eq!(hours, ["0", "1", "2", "23"], "{state}");
+            agree(&request, &response, &by_hand(&made, &request, |_| true), state);
+        }
+    }
+}
+
+pub(super) async fn the_first_year_and_the_last_are_asked_for_together_as_long_as_they_are_few(fixture: &Fixture) {
+    fixture.write(&[Made::at(1, "0001-01-02T10:00:00Z"), Made::at(2, "9999-12-29T10:00:00Z")]).await;
+    let request = |step: &str, dimensions: &[&str]| {
+        let asked = vec![measure("", "count", "n"), measure("duration_seconds", "p50", "p50")];
+        let mut request = question(asked, dimensions, step, "Europe/Berlin", "0001-01-02T00:00:00Z", "9999-12-30T21:00:00Z");
+        (request.order_by, request.limit) = (vec!["-n".to_owned()], 2);
+        request
+    };
+    for dimensions in [&["hour_of_day"][..], &["hour_of_day", "day_of_week", "topic"]] {
+        for step in ["", "year"] {
+            assert_eq!(fixture.refused(&request(step, dimensions)).await.fields[0].field, "time");
+        }
+    }
+    fixture.sum_up().await;
+    for (step, dimensions) in [("", &["hour_of_day", "day_of_week"][..]), ("year", &["agent_id"]), ("year", &["hour_of_day"])] {
+        let rows = fixture.ask(&request(step, dimensions)).await.rows;
+        let found: Vec<_> = rows.iter().map(|row| number(row, "n")).collect();
+        assert_eq!(found, [Some(1.0); 2], "{step}, {dimensions:?}");
     }
 }
 

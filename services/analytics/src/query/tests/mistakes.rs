@@ -125,6 +125,29 @@ pub(super) async fn a_dimension_with_too_many_values_needs_an_order_and_a_limit(
     }
 }
 
+pub(super) async fn values_that_are_left_out_are_not_too_many(fixture: &Fixture) {
+    let names: Vec<&'static str> = (0..1_001).map(|number| &*format!("agent-{number:04}").leak()).collect();
+    let mut made: Vec<Made> = (names.iter().enumerate())
+        .map(|(number, name)| Made { agent: Some(name), ..Made::at(number as u128, "2026-03-27T10:00:00Z") })
+        .collect();
+    made.push(Made { agent: Some("late"), ..Made::at(5_000, "2026-03-27T10:30:00Z") });
+    fixture.write(&made).await;
+    for summed_up in [false, true] {
+        if summed_up {
+            fixture.sum_up().await;
+        }
+        let count = || vec![measure("", "count", "n")];
+        let mut of_one = question(count(), &["agent_id"], "", "UTC", FROM, TO);
+        of_one.filter = filter(r#"agent_id = "agent-0007""#);
+        let late = question(count(), &["agent_id"], "", "UTC", "2026-03-27T10:15:00Z", TO);
+        for (request, agent) in [(of_one, "agent-0007"), (late, "late")] {
+            let rows = fixture.ask(&request).await.rows;
+            let found: Vec<_> = rows.iter().map(|row| (row.dimensions["agent_id"].as_str(), number(row, "n"))).collect();
+            assert_eq!(found, [(agent, Some(1.0))]);
+        }
+    }
+}
+
 pub(super) async fn names_that_are_statements_are_only_names(fixture: &Fixture) {
     fixture.write(&[Made { agent: Some("x' or '1'='1"), ..Made::at(1, "2026-03-27T10:00:00Z") }]).await;
     for name in ["custom.x'; drop table features; --", "custom.\"{k}$1", "custom.$9 %s {0}"] {

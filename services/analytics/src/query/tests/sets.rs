@@ -63,6 +63,22 @@ pub(super) async fn periods_are_compared_with_how_likely_the_difference_is_chanc
     assert_eq!((problem.code, fields), (Code::InvalidArgument, vec!["measures[0].op", "baseline.from"]));
 }
 
+pub(super) async fn numbers_of_any_size_are_compared(fixture: &Fixture) {
+    let call = |number: u128, at, paid| Made { paid: Some(paid), ..Made::at(number, at) };
+    let (early, late) = ("2026-03-10T10:00:00Z", "2026-04-10T10:00:00Z");
+    let request = pb::CompareAnalyticsRequest {
+        measures: vec![measure("custom.paid", "avg", "paid")],
+        baseline: segment(FROM, MIDDLE),
+        candidate: segment(MIDDLE, TO),
+    };
+    // So near to zero that they have no squares, and so far from it.
+    fixture.write(&[call(1, early, 1e-200), call(2, early, 3e-200)]).await;
+    fixture.write(&[call(3, late, 1e15), call(4, late, -1e15), call(5, late, 1e200)]).await;
+    let found = fixture.queries.compare(&fixture.organization, &request).await.unwrap().comparisons;
+    assert_eq!((found[0].baseline, found[0].candidate, found[0].candidate_n), (Some(2e-200), Some(0.0), 2));
+    assert_eq!(found[0].p_value, Some(1.0));
+}
+
 pub(super) async fn agents_are_listed_with_what_they_come_to(fixture: &Fixture) {
     let call = |number, agent, status, resolution, rating| Made {
         agent,
@@ -119,6 +135,7 @@ pub(super) async fn the_most_frequent_ways_and_failures_are_found(fixture: &Fixt
     assert_eq!(paths, [("delivery", "escalated", 3, 0.5), ("billing", "refund", 2, 2.0 / 6.0), ("", "unknown", 1, 1.0 / 6.0)]);
     let newest = |number: u128| uuid::Uuid::from_u128(number).to_string();
     assert_eq!(found.paths[0].conversation_ids, [newest(5), newest(4), newest(3)]);
+    assert_eq!(found.paths[1].conversation_ids, [newest(2), newest(1)], "none of the newest");
     assert_eq!(found.paths[2].conversation_ids, [newest(6)]);
     let points: Vec<_> =
         found.failure_points.iter().map(|point| (point.kind.as_str(), point.detail.as_str(), point.count)).collect();
