@@ -8,6 +8,7 @@
 
 use colloquy_events::{Role, Turn};
 
+use crate::names::words_of_name;
 use crate::phrases::{announces_hold, says_on_hold};
 use crate::span::{Span, free, union};
 use crate::{Absent, Figure, Side, Speech, Spoken, count};
@@ -109,19 +110,4 @@ fn puts_on_hold(turn: &Turn) -> bool {
     let called = turn.tool_call.as_ref().and_then(|call| call.name.as_deref());
     called.is_some_and(|name| words_of_name(name).any(|word| word.eq_ignore_ascii_case("hold")))
         || (turn.role == Role::System && turn.text.as_deref().is_some_and(says_on_hold))
-}
-
-/// Parts a name such as `put_on_hold` or `holdCall` into words.
-fn words_of_name(name: &str) -> impl Iterator<Item = &str> {
-    let mut words = Vec::new();
-    let (mut start, mut before) = (0, '_');
-    for (at, now) in name.char_indices() {
-        if !now.is_alphanumeric() || (before.is_lowercase() && now.is_uppercase()) {
-            words.push(&name[start..at]);
-            start = at;
-        }
-        before = now;
-    }
-    words.push(&name[start..]);
-    words.into_iter().map(|word| word.trim_matches(|edge: char| !edge.is_alphanumeric()))
 }

@@ -6,27 +6,31 @@
 //!
 //! A turn has a *span* when it is known when it begins and when it ends: from its words, else from its own two times ([`Times`]).
 //! Captions need a time for every turn and estimate it; figures are facts, so a turn without a span counts for
-//! [`Figures::turn_count`] and [`Figures::exchanges`], which follow the order of the transcript, and for nothing that is
-//! measured. Where a side spoke and no turn of it has a span, what is measured is [`Figure::absent`], with the reason.
+//! [`Figures::turn_count`] and [`Figures::exchanges`], and for nothing that is measured. Where a side spoke and no turn of it has a span, what is measured is [`Figure::absent`], with the reason.
 //!
-//! Everything that is measured follows the times: turns that come in another order give the same figures. A turn whose start is
-//! not known keeps its place behind the turn before it.
+//! Everything follows the times: what is measured is the same of turns that come in another order. Only where turns begin in the
+//! same instant does what is counted ([`turn_count`]) take them as they came. A turn whose start is not known keeps its place behind
+//! the turn before it.
 
 mod crosstalk;
 mod distribution;
 mod hold;
 mod latency;
+mod names;
+mod order;
 mod phrases;
 mod silence;
 mod span;
 mod talk;
 mod times;
 
-use colloquy_events::{Role, Turn, turn_set};
+use colloquy_events::{Role, Turn};
 
 pub use crosstalk::{Interruptions, SHORTEST_OVERLAP_MS, YIELDS_WITHIN_MS};
 pub use distribution::Distribution;
 pub use hold::Hold;
+pub use names::words_of_name;
+pub use order::{starts, turn_count};
 pub use phrases::is_backchannel;
 pub use silence::{SILENCE_MS, Silence};
 pub use talk::Talk;
@@ -37,9 +41,9 @@ use crate::span::Span;
 /// The versions of the formulas: what a figure says it was made by.
 pub mod formula {
     /// [`super::Figures::turn_count`].
-    pub const TURN_COUNT: &str = "turn_count/1";
+    pub const TURN_COUNT: &str = "turn_count/2";
     /// [`super::Figures::exchanges`].
-    pub const EXCHANGES: &str = "exchanges/1";
+    pub const EXCHANGES: &str = "exchanges/2";
     /// [`super::Figures::length_ms`].
     pub const DURATION: &str = "duration/1";
     /// [`super::Figures::talk`].
@@ -49,9 +53,9 @@ pub mod formula {
     /// [`super::Figures::hold`].
     pub const HOLD: &str = "hold/1";
     /// [`super::Figures::interruptions_by_user`] and [`super::Figures::interruptions_by_agent`].
-    pub const INTERRUPTIONS: &str = "interruptions/1";
+    pub const INTERRUPTIONS: &str = "interruptions/2";
     /// [`super::Figures::overlaps_by_user`] and [`super::Figures::overlaps_by_agent`].
-    pub const OVERLAPS: &str = "overlaps/1";
+    pub const OVERLAPS: &str = "overlaps/2";
     /// [`super::Figures::response_latency`].
     pub const RESPONSE_LATENCY: &str = "response_latency/1";
 }
@@ -136,9 +140,9 @@ impl Default for Settings {
 /// What can be counted of a conversation.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Figures {
-    /// Maximal same-speaker runs among spoken turns.
+    /// Maximal same-speaker runs among spoken turns, by their starts.
     pub turn_count: Figure<u32>,
-    /// Turns of the user that the agent's side answered: how often it follows the user, in the order of the transcript.
+    /// Turns of the user that the agent's side answered: how often it follows the user, by the starts of turns.
     pub exchanges: Figure<u32>,
     /// Up to where turns reach, in milliseconds from the start of the conversation; `None` while no turn has a time.
     pub reach_ms: Option<i64>,
@@ -189,8 +193,8 @@ impl Figures {
         let crosstalk::Crosstalk { by_user, by_agent } = crosstalk::Crosstalk::of(&spoken);
         let both = spoken.times_of_both();
         Self {
-            turn_count: Figure::new(turn_set::count_runs(turns), all.clone(), None),
-            exchanges: Figure::new(exchanges(&spoken.in_transcript), all, nothing),
+            turn_count: Figure::new(turn_count(turns), all.clone(), None),
+            exchanges: Figure::new(exchanges(turns), all, nothing),
             reach_ms: spoken.in_transcript.iter().flat_map(|speech| [speech.times.start, speech.times.end]).flatten().max(),
             length_ms: length(&spoken),
             talk: Figure::new(spoken.talk(), spoken.places_with_spans(), both),
@@ -210,6 +214,13 @@ impl Figures {
 enum Side {
     User,
     Agent,
+}
+
+impl Side {
+    /// Returns whose a spoken turn is.
+    fn of(turn: &Turn) -> Self {
+        if turn.role == Role::User { Self::User } else { Self::Agent }
+    }
 }
 
 /// A turn that is speech.
@@ -253,7 +264,7 @@ impl<'a> Spoken<'a> {
             .map(|(place, turn)| Speech {
                 turn,
                 place: u32::try_from(place).unwrap_or(u32::MAX),
-                side: if turn.role == Role::User { Side::User } else { Side::Agent },
+                side: Side::of(turn),
                 times: Times::of(turn),
             })
             .collect();
@@ -314,9 +325,9 @@ fn by_start<'a>(in_transcript: &[Speech<'a>]) -> Vec<Speech<'a>> {
     keyed.into_iter().map(|(_, speech)| speech).collect()
 }
 
-fn exchanges(in_transcript: &[Speech<'_>]) -> u32 {
-    let answers = in_transcript.windows(2).filter(|pair| pair[0].side == Side::User && pair[1].side == Side::Agent);
-    count(answers.count())
+fn exchanges(turns: &[Turn]) -> u32 {
+    let sides: Vec<Side> = order::spoken_by_start(turns).into_iter().map(Side::of).collect();
+    count(sides.windows(2).filter(|pair| **pair == [Side::User, Side::Agent]).count())
 }
 
 fn length(spoken: &Spoken<'_>) -> Figure<i64> {

@@ -94,6 +94,29 @@ fn an_exchange_is_a_run_of_the_user_that_the_agents_side_answers() {
 }
 
 #[test]
+fn turns_are_counted_by_their_starts() {
+    let counted = |lines: Lines| (figures(lines).turn_count.counted, figures(lines).exchanges.counted);
+    // Told late, because it lasted long.
+    assert_eq!(counted(&["user 0-1000 a", "user 4000-5000 b", "agent 2000-3000 c"]), (3, 1));
+    assert_eq!(counted(&["user 4000-5000 b", "agent 6000-7000 c", "agent 2000-3000 a"]), (3, 1));
+    // Those of one instant stay as they came, and those without a start behind the turn they followed.
+    assert_eq!(counted(&["agent 0- a", "user 5000- b", "agent 5000- c", "user 5000- d"]), (4, 1));
+    assert_eq!(counted(&["agent - a", "user 9000- b", "agent - c", "user 1000- d", "agent - e"]), (5, 2));
+    // Times that cannot be true are none.
+    assert_eq!(counted(&["user 1750000000000- a", "agent 1000-2000 b", "user 3000-4000 c"]), (3, 1));
+}
+
+#[test]
+fn the_time_of_day_orders_turns_only_where_no_turn_has_a_start() {
+    let at = |line: &str, millis| Turn { at: colloquy_types::Timestamp::from_millis(millis).ok(), ..turn(line) };
+    let turns = [at("user - a", 1_000), at("user - b", 3_000), at("agent - c", 2_000)];
+    assert_eq!((turn_count(&turns), of(&turns).exchanges.counted), (3, 1));
+    let [first, second, third] = turns;
+    let mixed = [first, second, Turn { start_ms: Some(0), ..third }];
+    assert_eq!(turn_count(&mixed), 2);
+}
+
+#[test]
 fn a_conversation_lasts_from_the_first_start_to_the_last_end() {
     let length = |lines: Lines| (figures(lines).length_ms.value().copied(), figures(lines).length_ms.turns);
     assert_eq!(length(&["agent 500-3000 a", "user 1000-9000 b", "agent 4000-5000 c"]), (Some(8_500), vec![0, 1]));
@@ -280,8 +303,46 @@ fn a_turn_that_was_cut_was_interrupted_and_counts_once() {
     // It was all heard, or it is the user's.
     assert_eq!(by_user(&[cut("agent 0-2000 one two", "one two "), cut("user 2000-3000 one two", "one")]), (0, 0));
     // Another turn was interrupted by what the times show.
-    let turns = [turn("agent 0-2000 a"), turn("user 1000-2000 b"), cut("agent 4000-5000 one two", "one")];
-    assert_eq!(by_user(&turns), (2, 1_000));
+    let turns =
+        [turn("agent 0-2000 a"), turn("user 1000-2000 b"), cut("agent 4000-5000 one two", "one"), turn("user 5200-6000 c")];
+    let found = of(&turns).interruptions_by_user;
+    assert_eq!((seen(&found), found.turns), ((2, 1_000), vec![0, 1, 2, 3]));
+}
+
+#[test]
+fn a_backchannel_cuts_nobody_nor_does_who_begins_far_from_where_the_speech_ended() {
+    let table: [(&[&str], Seen, Seen); 6] = [
+        (&["user 2000-2200 mhm"], (0, 0), (1, 200)),
+        (&["user 9900-10500 mhm"], (0, 0), (1, 100)),
+        (&["user 2000-2400 stop"], (0, 0), (1, 400)),
+        (&["user 2000-2200 mhm", "user 9900-10500 stop"], (1, 100), (1, 200)),
+        (&["user 11000-11500 stop"], (1, 0), (0, 0)),
+        // Whoever spoke since, or nobody did: the call was over.
+        (&["user 11001-11500 stop"], (0, 0), (0, 0)),
+    ];
+    for (lines, interruptions, overlaps) in table {
+        let all: Vec<Turn> = [cut("agent 0-10000 one two", "one")].into_iter().chain(turns(lines)).collect();
+        let found = of(&all);
+        assert_eq!([seen(&found.interruptions_by_user), seen(&found.overlaps_by_user)], [interruptions, overlaps], "{lines:?}");
+    }
+    assert_eq!(seen(&of(&[cut("agent 0-10000 one two", "one")]).interruptions_by_user), (0, 0));
+}
+
+#[test]
+fn a_cut_stands_for_itself_where_nobody_knows_when_the_speech_ended_or_the_user_began() {
+    for others in [["agent 0- one two", "user 2000-2200 mhm"], ["agent 0-10000 one two", "user - stop"]] {
+        let found = of(&[cut(others[0], "one"), turn(others[1])]).interruptions_by_user;
+        assert_eq!((seen(&found), found.turns, found.absent), ((1, 0), vec![0], None), "{others:?}");
+    }
+}
+
+#[test]
+fn who_cuts_two_interrupts_once() {
+    let cuts = [cut("agent 0-2000 one two", "one"), cut("human_agent 0-2050 three four", "three")];
+    let after = of(&[cuts.to_vec(), turns(&["user 2100-3000 stop"])].concat()).interruptions_by_user;
+    assert_eq!((seen(&after), after.turns), ((1, 0), vec![0, 1, 2]));
+    let within = of(&[cuts.to_vec(), turns(&["user 2000-3000 stop"])].concat()).interruptions_by_user;
+    assert_eq!(seen(&within), (1, 50));
 }
 
 #[test]
@@ -295,13 +356,13 @@ fn what_was_said_last_into_a_turn_that_was_cut_interrupted_it() {
 
 #[test]
 fn one_that_interrupts_two_is_counted_once_whichever_of_the_two_is_told_first() {
-    // The user's first words cut both short; those at 7,000 are of after the shorter one had ended.
+    // The longer one goes on for too long: only the cut of the shorter one says who interrupted.
     let short = cut("agent 4000-7000 one two", "one");
     let long = cut("human_agent 4000-8000 three four", "three");
-    let user = [turn("user 6000-9000 mhm"), turn("user 7000-9000 mhm")];
+    let user = [turn("user 6900-9000 stop"), turn("user 6950-9000 mhm")];
     for agents in [[short.clone(), long.clone()], [long, short]] {
         let found = of(&[agents.to_vec(), user.to_vec()].concat());
-        assert_eq!((seen(&found.interruptions_by_user), seen(&found.overlaps_by_user)), ((1, 2_000), (1, 1_000)));
+        assert_eq!((seen(&found.interruptions_by_user), seen(&found.overlaps_by_user)), ((1, 1_100), (1, 1_050)));
     }
 }
 

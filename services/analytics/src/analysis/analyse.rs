@@ -19,7 +19,7 @@ pub fn analyse(input: &Input, rules: &Rules) -> Analysis {
     let languages = Languages::of(&input.record, &said);
     let hits = Hits::of(&said, &languages, &rules.taxonomy);
     let speech = Speech::of(input, rules);
-    let sentiment = sentiment::of(&said, &languages);
+    let sentiment = sentiment::of(&said, &languages, &input.turns);
     let (resolution, resolution_seen) = resolution::of(input, &said, &hits, &sentiment);
     let satisfaction_inferred =
         satisfaction::inferred(&said, &sentiment, &resolution, &speech.interruptions_by_agent, &speech.response_latency);

@@ -7,7 +7,7 @@ use super::lexicon::{self, Meaning};
 use super::phrases::{Match, Vocabulary};
 use super::rules::Taxonomy;
 use super::said::Said;
-use super::words;
+use super::{MOST_EVIDENCE, words};
 
 /// A built-in phrase in a turn.
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +22,8 @@ pub(super) struct Hit {
 pub(super) struct Hits {
     /// Built-in ones, by turn.
     pub(super) built_in: Vec<Hit>,
-    /// Of the organization's topics, by their places, the places of what was said; ascending, each once.
+    /// Of each of the organization's topics that was said, by its place, the places of what was said; ascending, each once, and no
+    /// more than a topic names.
     pub(super) taxonomy: BTreeMap<u32, Vec<usize>>,
     /// A language that was spoken and has no built-in phrases, when no other was spoken.
     pub(super) not_covered: Option<String>,
@@ -38,16 +39,18 @@ impl Hits {
         for (place, (said, language)) in said.iter().zip(&languages.by_said).enumerate() {
             for (number, phrases) in lexicon::phrases(language.as_deref()) {
                 let vocabulary = built_in.entry(number).or_insert_with(|| Vocabulary::new(phrases));
-                find(said.text, vocabulary, &mut ids, |found| hits.built_in.push(Hit { said: place, found }));
+                words_of(said.text, vocabulary, &mut ids);
+                vocabulary.phrases().find(&ids, |found| hits.built_in.push(Hit { said: place, found }));
             }
             if taxonomy.is_empty() {
                 continue;
             }
             let language = language.as_deref().unwrap_or_default();
             let vocabulary = own.entry(language).or_insert_with(|| Vocabulary::new(taxonomy.phrases(language)));
-            find(said.text, vocabulary, &mut ids, |found| {
-                let places = hits.taxonomy.entry(found.meaning).or_default();
-                if places.last() != Some(&place) {
+            words_of(said.text, vocabulary, &mut ids);
+            vocabulary.phrases().meanings(&ids, |topic| {
+                let places = hits.taxonomy.entry(topic).or_default();
+                if places.len() < MOST_EVIDENCE && places.last() != Some(&place) {
                     places.push(place);
                 }
             });
@@ -56,10 +59,10 @@ impl Hits {
     }
 }
 
-fn find<M: Copy>(text: &str, vocabulary: &mut Vocabulary<'_, M>, ids: &mut Vec<u32>, found: impl FnMut(Match<M>)) {
+/// Puts the ids of a text's words in the place of those that were there.
+fn words_of<M: Copy + PartialEq>(text: &str, vocabulary: &mut Vocabulary<'_, M>, ids: &mut Vec<u32>) {
     ids.clear();
     words::each(text, |word| ids.push(vocabulary.id(word)));
-    vocabulary.phrases().find(ids, found);
 }
 
 fn not_covered(languages: &Languages) -> Option<String> {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use colloquy_events::JsonMap;
 use serde_json::Value;
 
-use super::{Distribution, Figure, speech};
+use super::{Distribution, Figure, Spread, speech};
 
-const ANALYZER: &str = "latency_stages/1";
+const ANALYZER: &str = "latency_stages/2";
 /// Stages of stages of stages say nothing.
 const DEEPEST: usize = 3;
 const MOST_STAGES: usize = 64;
@@ -15,8 +15,9 @@ const MOST_STAGES: usize = 64;
 const MOST_VALUES: usize = 100_000;
 
 /// Returns the distributions by stage, in milliseconds. A stage is a number, an array of numbers, an object with `values` or with
-/// figures (`p50`, `max`, `num`, …), or an object of stages, which are then called `asr.final` and the like.
-pub(super) fn of(latency_ms: &JsonMap) -> Figure<BTreeMap<String, Distribution>> {
+/// figures (`p50`, `max`, `num`, …), or an object of stages, which are then called `asr.final` and the like. Of figures only those
+/// are there that the provider tells.
+pub(super) fn of(latency_ms: &JsonMap) -> Figure<BTreeMap<String, Spread>> {
     let mut stages = BTreeMap::new();
     for (name, value) in latency_ms {
         collect(name, value, DEEPEST, &mut stages);
@@ -27,23 +28,21 @@ pub(super) fn of(latency_ms: &JsonMap) -> Figure<BTreeMap<String, Distribution>>
     Figure::of(stages, ANALYZER, [])
 }
 
-fn collect(name: &str, value: &Value, depth: usize, stages: &mut BTreeMap<String, Distribution>) {
+fn collect(name: &str, value: &Value, depth: usize, stages: &mut BTreeMap<String, Spread>) {
     if stages.len() >= MOST_STAGES || depth == 0 {
         return;
     }
-    let distribution = match value {
-        Value::Number(_) => number(value).and_then(|millis| exact(vec![millis])),
-        Value::Array(values) => exact(values.iter().take(MOST_VALUES).filter_map(number).collect()),
+    let spread = match value {
+        Value::Number(_) => number(value).and_then(|millis| exact(vec![millis])).map(Into::into),
+        Value::Array(values) => of_values(values),
         Value::Object(figures) => match figures.get("values") {
-            Some(Value::Array(values)) if !values.is_empty() => {
-                exact(values.iter().take(MOST_VALUES).filter_map(number).collect())
-            }
+            Some(Value::Array(values)) if !values.is_empty() => of_values(values),
             _ => told(figures),
         },
         _ => None,
     };
-    if let Some(distribution) = distribution {
-        stages.insert(name.chars().take(100).collect(), distribution);
+    if let Some(spread) = spread {
+        stages.insert(name.chars().take(100).collect(), spread);
     } else if let Value::Object(inner) = value {
         for (stage, value) in inner {
             if !value.is_number() {
@@ -53,26 +52,30 @@ fn collect(name: &str, value: &Value, depth: usize, stages: &mut BTreeMap<String
     }
 }
 
+fn of_values(values: &[Value]) -> Option<Spread> {
+    exact(values.iter().take(MOST_VALUES).filter_map(number).collect()).map(Into::into)
+}
+
 /// Returns the distribution of values.
 pub(super) fn exact(values: Vec<f64>) -> Option<Distribution> {
     colloquy_figures::Distribution::of(values).map(speech::distribution)
 }
 
-/// Returns the distribution that a provider tells by its figures. What it leaves out is the next figure that bounds it: a
-/// percentile is at most the next higher one, and the median, or the mean, stands for the other. `None` when it tells none.
-fn told(figures: &JsonMap) -> Option<Distribution> {
+/// Returns what a provider tells by its figures, and nothing that it leaves out; `None` when it tells none.
+fn told(figures: &JsonMap) -> Option<Spread> {
     let figure = |names: &[&str]| names.iter().find_map(|name| figures.get(*name).and_then(number));
-    let mean = figure(&["mean", "avg", "average"]);
-    let middle = figure(&["p50", "median"]).or(mean);
-    let max = figure(&["max"]);
-    let (p90, p95, p99) = (figure(&["p90"]), figure(&["p95"]), figure(&["p99"]));
-    let top = max.or(p99).or(p95).or(p90).or(middle)?;
-    let p99 = p99.unwrap_or(top);
-    let p95 = p95.unwrap_or(p99);
-    let p90 = p90.unwrap_or(p95);
-    let p50 = middle.unwrap_or(p90);
-    let n = figure(&["num", "n", "count"]).map_or(1, |count| count as u32);
-    Some(Distribution { n, min: figure(&["min"]).unwrap_or(p50), max: top, mean: mean.unwrap_or(p50), p50, p90, p95, p99 })
+    let told = Spread {
+        n: None,
+        min: figure(&["min"]),
+        max: figure(&["max"]),
+        mean: figure(&["mean", "avg", "average"]),
+        p50: figure(&["p50", "median"]),
+        p90: figure(&["p90"]),
+        p95: figure(&["p95"]),
+        p99: figure(&["p99"]),
+    };
+    // How many there are says nothing of how long they took.
+    (told != Spread::default()).then(|| Spread { n: figure(&["num", "n", "count"]).map(|count| count as u32), ..told })
 }
 
 /// Returns a duration; negative ones and other absurdities are none.
@@ -86,39 +89,37 @@ mod tests {
 
     use super::*;
 
-    fn stages(value: Value) -> BTreeMap<String, Distribution> {
+    fn stages(value: Value) -> BTreeMap<String, Spread> {
         of(value.as_object().unwrap()).value.unwrap_or_default()
     }
 
     #[test]
-    fn whatever_vendors_send_is_a_distribution() {
+    fn whatever_vendors_send_has_one_shape() {
         let stages = stages(json!({
             "llm": 250, "tts": [10, 30, 20], "e2e": {"p50": 5.0, "p99": 9.0, "num": 7, "values": []}, "model": {"avg": 412.0},
-            "asr": {"final": {"p50": 3}, "partial": [1]}, "note": "fast", "odd": [-1, "x", null], "empty": {},
+            "asr": {"final": {"p50": 3}, "partial": [1]}, "note": "fast", "odd": [-1, "x", null], "empty": {}, "counted": {"num": 3},
         }));
         let names: Vec<&str> = stages.keys().map(String::as_str).collect();
         assert_eq!(names, ["asr.final", "asr.partial", "e2e", "llm", "model", "tts"]);
-        let whole = |value: f64, n| Distribution {
-            n,
-            min: value,
-            max: value,
-            mean: value,
-            p50: value,
-            p90: value,
-            p95: value,
-            p99: value,
-        };
-        assert_eq!(stages["llm"], whole(250.0, 1));
-        assert_eq!(stages["model"], whole(412.0, 1));
-        assert_eq!((stages["tts"].p50, stages["tts"].p90, stages["tts"].mean), (20.0, 30.0, 20.0));
-        let told = stages["e2e"];
-        assert_eq!((told.n, told.min, told.p50, told.p90, told.p99, told.max), (7, 5.0, 5.0, 9.0, 9.0, 9.0));
+        let tts = stages["tts"];
+        assert_eq!((tts.n, tts.min, tts.p50, tts.p90, tts.mean), (Some(3), Some(10.0), Some(20.0), Some(30.0), Some(20.0)));
+        let llm = stages["llm"];
+        assert_eq!((llm.n, llm.min, llm.p50, llm.p99, llm.max), (Some(1), Some(250.0), Some(250.0), Some(250.0), Some(250.0)));
+    }
+
+    #[test]
+    fn what_a_vendor_does_not_tell_is_not_made_up() {
+        let stages =
+            stages(json!({"e2e": {"p50": 5.0, "p99": 9.0, "num": 7}, "model": {"avg": 412.0}, "asr": {"max": 3, "min": -1}}));
+        assert_eq!(stages["e2e"], Spread { n: Some(7), p50: Some(5.0), p99: Some(9.0), ..Spread::default() });
+        assert_eq!(stages["model"], Spread { mean: Some(412.0), ..Spread::default() });
+        assert_eq!(stages["asr"], Spread { max: Some(3.0), ..Spread::default() });
     }
 
     #[test]
     fn values_win_over_figures_and_ranks_are_nearest() {
         let stages = stages(json!({"e2e": {"p50": 1.0, "values": [812.0, 944.5, 1203.25]}}));
-        assert_eq!((stages["e2e"].p50, stages["e2e"].p90, stages["e2e"].n), (944.5, 1203.25, 3));
+        assert_eq!((stages["e2e"].p50, stages["e2e"].p90, stages["e2e"].n), (Some(944.5), Some(1203.25), Some(3)));
     }
 
     #[test]

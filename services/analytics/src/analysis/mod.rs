@@ -14,6 +14,7 @@ use crate::input::{Cost, Judgement};
 mod analyse;
 mod custom;
 mod figure;
+mod handover;
 mod hits;
 mod intent;
 mod keywords;
@@ -66,7 +67,7 @@ pub struct Analysis {
     pub turn_ids: Vec<TurnId>,
     /// How long it lasted, in milliseconds.
     pub duration_ms: Figure<i64>,
-    /// Maximal same-speaker runs among spoken turns.
+    /// Maximal same-speaker runs among spoken turns, by their starts.
     pub turn_count: Figure<u32>,
     /// Pairs of a person's turn and the agent's answer.
     pub exchanges: Figure<u32>,
@@ -87,7 +88,7 @@ pub struct Analysis {
     /// From the end of the person's turn to the beginning of the agent's, in milliseconds.
     pub response_latency: Figure<Distribution>,
     /// The provider's own latencies by stage, in milliseconds.
-    pub latency_stages: Figure<BTreeMap<String, Distribution>>,
+    pub latency_stages: Figure<BTreeMap<String, Spread>>,
     /// The person's mood.
     pub sentiment: Figure<Mood>,
     /// Words that mattered, the most important first.
@@ -193,6 +194,43 @@ pub struct Distribution {
     pub p99: f64,
 }
 
+/// How values are spread, as far as somebody tells who has them; what they leave out is absent.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+pub struct Spread {
+    /// How many there are.
+    pub n: Option<u32>,
+    /// The least.
+    pub min: Option<f64>,
+    /// The greatest.
+    pub max: Option<f64>,
+    /// The mean.
+    pub mean: Option<f64>,
+    /// The median.
+    pub p50: Option<f64>,
+    /// Nine of ten are at most this.
+    pub p90: Option<f64>,
+    /// 95 of a hundred are at most this.
+    pub p95: Option<f64>,
+    /// 99 of a hundred are at most this.
+    pub p99: Option<f64>,
+}
+
+impl From<Distribution> for Spread {
+    fn from(counted: Distribution) -> Self {
+        let Distribution { n, min, max, mean, p50, p90, p95, p99 } = counted;
+        Self {
+            n: Some(n),
+            min: Some(min),
+            max: Some(max),
+            mean: Some(mean),
+            p50: Some(p50),
+            p90: Some(p90),
+            p95: Some(p95),
+            p99: Some(p99),
+        }
+    }
+}
+
 /// The person's mood.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Mood {
@@ -202,9 +240,9 @@ pub struct Mood {
     pub score: f64,
     /// The mean of the quarters, from -5 to 5.
     pub overall: f64,
-    /// By quarters of the person's turns, from -5 to 5.
+    /// By quarters of the conversation, from -5 to 5; `None` where the person said nothing in one.
     pub quarters: [Option<f64>; 4],
-    /// The last quarter less the first, from -10 to 10.
+    /// The last quarter there is less the first, from -10 to 10.
     pub shift: Option<f64>,
     /// Of each of the person's turns, by its place in [`Analysis::turn_ids`], from -1 to 1.
     pub by_turn: Vec<(u32, f64)>,

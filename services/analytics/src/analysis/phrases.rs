@@ -1,6 +1,6 @@
 //! Phrases, and finding all of many in the words of a turn at once: a trie over words.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::stemming::Stems;
 use super::words;
@@ -46,7 +46,7 @@ pub(super) struct Match<M> {
     pub(super) words: usize,
 }
 
-impl<M: Copy> Phrases<M> {
+impl<M: Copy + PartialEq> Phrases<M> {
     /// Returns phrases that are found whatever forms of their words are used, in the language of these stems. [`GAP`] in them
     /// stands for other words.
     pub(super) fn new<'p>(stems: Stems, phrases: impl IntoIterator<Item = (M, &'p str)>) -> Self {
@@ -97,7 +97,8 @@ impl<M: Copy> Phrases<M> {
                 };
             }
         }
-        if node > 0 {
+        // Forms of the same words are the same phrase.
+        if node > 0 && !self.nodes[node].ends.contains(&meaning) {
             self.nodes[node].ends.push(meaning);
         }
     }
@@ -111,26 +112,44 @@ impl<M: Copy> Phrases<M> {
     pub(super) fn find(&self, words: &[u32], mut found: impl FnMut(Match<M>)) {
         for start in 0..words.len() {
             if words[start] != UNKNOWN {
-                self.walk(0, words, Match { meaning: (), start, end: start, words: 0 }, &mut found);
+                self.walk(0, words, Match { meaning: (), start, end: start, words: 0 }, &mut |node, so_far| {
+                    let Match { start, end, words, .. } = so_far;
+                    self.nodes[node].ends.iter().for_each(|&meaning| found(Match { meaning, start, end, words }));
+                });
             }
         }
     }
 
-    /// Goes on from a node, to which the words led that `so_far` holds.
-    fn walk(&self, node: usize, words: &[u32], so_far: Match<()>, found: &mut impl FnMut(Match<M>)) {
-        let node = &self.nodes[node];
-        let Match { start, end, words: count, .. } = so_far;
-        for &meaning in &node.ends {
-            found(Match { meaning, start, end, words: count });
+    /// Calls `found` with what the phrases among the words mean: with each phrase once, however often it is among them, so that
+    /// what others wrote as phrases cannot make a turn cost more than its words and the phrases that are in it.
+    pub(super) fn meanings(&self, words: &[u32], mut found: impl FnMut(M)) {
+        let mut ended = HashSet::new();
+        for start in 0..words.len() {
+            if words[start] != UNKNOWN {
+                self.walk(0, words, Match { meaning: (), start, end: start, words: 0 }, &mut |node, _| {
+                    if ended.insert(node) {
+                        self.nodes[node].ends.iter().for_each(|&meaning| found(meaning));
+                    }
+                });
+            }
+        }
+    }
+
+    /// Goes on from a node, to which the words led that `so_far` holds. Calls `ended` with every node in which phrases end.
+    fn walk(&self, at: usize, words: &[u32], so_far: Match<()>, ended: &mut impl FnMut(usize, Match<()>)) {
+        let node = &self.nodes[at];
+        let Match { end, words: count, .. } = so_far;
+        if !node.ends.is_empty() {
+            ended(at, so_far);
         }
         if let Some(&next) = words.get(end).and_then(|word| node.next.get(word)) {
-            self.walk(next, words, Match { end: end + 1, words: count + 1, ..so_far }, found);
+            self.walk(next, words, Match { end: end + 1, words: count + 1, ..so_far }, ended);
         }
         if let Some(after) = node.after_gap {
             // The words after a gap decide where it ends: the first that fit.
             let mut reach = end..words.len().min(end + MOST_BETWEEN + 1);
             if let Some(end) = reach.find(|&place| self.nodes[after].next.contains_key(&words[place])) {
-                self.walk(after, words, Match { end, ..so_far }, found);
+                self.walk(after, words, Match { end, ..so_far }, ended);
             }
         }
     }
@@ -142,7 +161,7 @@ pub(super) struct Vocabulary<'p, M> {
     known: HashMap<String, u32>,
 }
 
-impl<'p, M: Copy> Vocabulary<'p, M> {
+impl<'p, M: Copy + PartialEq> Vocabulary<'p, M> {
     /// Returns an empty vocabulary.
     pub(super) fn new(phrases: &'p Phrases<M>) -> Self {
         Self { phrases, known: HashMap::new() }
@@ -190,6 +209,22 @@ mod tests {
         assert_eq!(found(&phrases, "I would like to move my cleaning appointment"), [1]);
         assert_eq!(found(&phrases, "move appointment"), [1]);
         assert!(found(&phrases, "move a b c d e appointment").is_empty());
+    }
+
+    #[test]
+    fn a_phrase_that_is_written_twice_is_one() {
+        let phrases = Phrases::new(Stems::of("en"), [(1, "gift card"), (2, "card"), (1, "GIFT-cards!"), (3, "cards")]);
+        assert_eq!(found(&phrases, "a gift card"), [1, 2, 3]);
+    }
+
+    #[test]
+    fn what_phrases_mean_is_told_once_a_phrase_however_often_it_is_said() {
+        let phrases = Phrases::new(Stems::of("en"), [(1, "card"), (2, "card"), (2, "gift card")]);
+        let mut vocabulary = Vocabulary::new(&phrases);
+        let words: Vec<u32> = words::of("card, card, gift card, card").iter().map(|word| vocabulary.id(word)).collect();
+        let mut found = Vec::new();
+        phrases.meanings(&words, |meaning| found.push(meaning));
+        assert_eq!(found, [1, 2, 2]);
     }
 
     #[test]

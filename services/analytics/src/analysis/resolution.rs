@@ -1,24 +1,28 @@
 //! What became of the person's request, with what was seen.
 //!
 //! In this order, each with the turns that show it:
-//! 1. Handed to a human (the record's end, a transfer that went through, a human who speaks): `escalated` when the person asked
-//!    for one or was not being helped, else `transferred`.
+//! 1. Handed to a human (the record's end, a tool that hands people over ([`super::handover`]) and went through, a human who
+//!    speaks): `escalated` when the person asked for one or was not being helped, else `transferred`.
 //! 2. Ended by a failure: `unresolved`.
 //! 3. While it runs, or where the person said nothing, nothing is told.
 //! 4. What speaks for it (an action that succeeded, the agent saying that it is done, the person closing content: thanks, `that's
-//!    all`, or a goodbye in a good mood) and against it (an action that failed and was not made good, the person asking for a
+//!    all`, or a goodbye in a good mood) and against it (a tool whose last action failed, the person asking for a
 //!    human in vain, saying that it is not solved, leaving in a bad mood or falling silent, the agent saying that it cannot
 //!    help) is looked for: only one side, and it is `resolved` or `unresolved`; both or neither, and it is not told.
 
-use colloquy_events::{ResolutionStatus, Role, Status, end_reason};
+use std::collections::HashMap;
 
+use colloquy_events::{ResolutionStatus, Role, Status, ToolCall, end_reason};
+use colloquy_figures::words_of_name;
+
+use super::handover::{self, Moved};
 use super::hits::Hits;
 use super::lexicon::{Cue, Meaning};
 use super::said::{Said, Side};
 use super::{Figure, Mood, Seen, sentiment};
 use crate::input::Input;
 
-const ANALYZER: &str = "resolution/1";
+const ANALYZER: &str = "resolution/2";
 /// Closings are looked for in so many of the last turns of each side.
 const LAST_TURNS: usize = 3;
 /// A last turn of this score or worse is a bad mood.
@@ -45,8 +49,6 @@ const ACTIONS: [&str; 18] = [
     "update",
     "reserve",
 ];
-/// What is in the names of tools that hand over.
-const HANDOVERS: [&str; 4] = ["transfer", "handoff", "hand_off", "escalat"];
 /// What is in the names of tools that only look something up.
 const LOOK_UPS: [&str; 9] = ["check", "get", "find", "search", "list", "lookup", "fetch", "status", "availab"];
 
@@ -130,7 +132,7 @@ fn decide(
     }
 
     // A failure counts until the same is done after all.
-    if let Some(turn) = tools.failed.filter(|failed| tools.succeeded.is_none_or(|done| done < *failed)) {
+    if let Some(turn) = tools.failed() {
         note("a tool failed, and nothing shows that it was made good", Some(false), Some(turn));
     }
     if let Some(turn) = asked {
@@ -201,46 +203,62 @@ impl Cues {
 struct Tools {
     handed_over: Option<u32>,
     succeeded: Option<u32>,
-    failed: Option<u32>,
+    /// What came last of each tool that does something for the person, by its name: the turn, and whether it failed.
+    last: HashMap<String, (u32, bool)>,
 }
 
 impl Tools {
     fn of(input: &Input) -> Self {
         let mut tools = Self::default();
-        let mut calls: Vec<(&str, &str)> = Vec::new();
-        let mut last_name = None;
+        let mut calls: Vec<&ToolCall> = Vec::new();
+        let mut last_call = None;
         for (turn, place) in input.turns.iter().zip(0_u32..) {
             if let Some(call) = &turn.tool_call {
-                last_name = call.name.as_deref();
-                if let (Some(id), Some(name)) = (call.id.as_deref(), call.name.as_deref()) {
-                    calls.push((id, name));
+                last_call = Some(call);
+                if call.id.is_some() && call.name.is_some() {
+                    calls.push(call);
                 }
             }
             let Some(result) = &turn.tool_result else { continue };
-            let called = result.id.as_deref().and_then(|id| calls.iter().rev().take(64).find(|(call, _)| *call == id));
-            let name = match (&result.id, called) {
-                (_, Some((_, name))) => Some(*name),
-                (None, None) => last_name,
-                (Some(_), None) => turn.speaker.as_deref(),
+            let called =
+                result.id.as_deref().and_then(|id| calls.iter().rev().take(64).find(|call| call.id.as_deref() == Some(id)));
+            let call = called.copied().or(last_call.filter(|_| result.id.is_none()));
+            let name = match call {
+                Some(call) => call.name.as_deref(),
+                None => turn.speaker.as_deref().filter(|_| result.id.is_some()),
             };
-            tools.learn(name.unwrap_or_default(), result.is_error == Some(true), turn.role, place);
+            if turn.role != Role::System {
+                let moved = handover::of(name.unwrap_or_default(), call.and_then(|call| call.arguments.as_ref()));
+                tools.learn(name.unwrap_or_default(), moved, result.is_error == Some(true), place);
+            }
         }
         tools
     }
 
-    fn learn(&mut self, name: &str, failed: bool, role: Role, place: u32) {
-        let name = name.to_lowercase();
-        let is = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
-        if role == Role::System {
-            return;
+    fn learn(&mut self, name: &str, moved: Option<Moved>, failed: bool, place: u32) {
+        let folded = name.to_lowercase();
+        let is = |parts: &[&str]| parts.iter().any(|part| folded.contains(part));
+        match moved {
+            Some(Moved::ToHuman) if !failed => self.handed_over = Some(place),
+            // Another agent goes on with it, or nobody came: nothing is done yet.
+            Some(Moved::ToHuman | Moved::ToAgent) => {}
+            Some(Moved::Thing) => self.done(name, failed, place),
+            None if is(&ACTIONS) && !is(&LOOK_UPS) => self.done(name, failed, place),
+            None => {}
         }
-        if is(&HANDOVERS) {
-            if !failed {
-                self.handed_over = Some(place);
-            }
-        } else if is(&ACTIONS) && !is(&LOOK_UPS) {
-            *(if failed { &mut self.failed } else { &mut self.succeeded }) = Some(place);
+    }
+
+    fn done(&mut self, name: &str, failed: bool, place: u32) {
+        let words: Vec<String> = words_of_name(name).map(str::to_lowercase).collect();
+        self.last.insert(words.join(" "), (place, failed));
+        if !failed {
+            self.succeeded = Some(place);
         }
+    }
+
+    /// Returns the last turn in which a tool failed that did not do the same after all.
+    fn failed(&self) -> Option<u32> {
+        self.last.values().filter(|(_, failed)| *failed).map(|(turn, _)| *turn).max()
     }
 }
 
@@ -313,6 +331,37 @@ mod tests {
         let mut plain = vec![user("I have a question about my invoice")];
         plain.extend(tool("transfer_to_number", false));
         assert_eq!(status(plain), Some(ResolutionStatus::Transferred));
+    }
+
+    #[test]
+    fn what_another_agent_goes_on_with_or_what_moves_money_is_handed_to_nobody() {
+        for name in ["transfer_to_agent", "handoff-to-billing-assistant"] {
+            let mut turns = vec![user("I have a question about my invoice")];
+            turns.extend(tool(name, false));
+            assert_eq!(status(turns), None, "{name}");
+        }
+        let mut turns = vec![user("Send 50 dollars from checking to savings, please")];
+        turns.extend(tool("transfer_funds", false));
+        assert_eq!(status(turns), Some(ResolutionStatus::Resolved));
+        for name in ["transfer_to_number", "transferCall", "escalate", "Transfer to live agent"] {
+            let mut turns = vec![user("I have a question about my invoice")];
+            turns.extend(tool(name, false));
+            assert_eq!(status(turns), Some(ResolutionStatus::Transferred), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_made_good_by_the_same_tool_alone() {
+        let talk = |tools: &[(&str, bool)]| {
+            let turns = tools.iter().flat_map(|(name, failed)| tool(name, *failed));
+            let analysis = analysed(std::iter::once(user("Please book it for me and send me an email")).chain(turns).collect());
+            let failed = analysis.resolution_seen.iter().find(|seen| seen.in_favour == Some(false)).and_then(|seen| seen.turn);
+            (analysis.resolution.value, failed)
+        };
+        assert_eq!(talk(&[("book_slot", true), ("send_email", false)]), (None, Some(2)));
+        assert_eq!(talk(&[("book_slot", true), ("bookSlot", false)]), (Some(ResolutionStatus::Resolved), None));
+        assert_eq!(talk(&[("book_slot", true), ("send_email", true), ("book_slot", false)]), (None, Some(4)));
+        assert_eq!(talk(&[("book_slot", false), ("book_slot", true)]), (None, Some(4)));
     }
 
     #[test]

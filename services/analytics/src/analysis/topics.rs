@@ -23,7 +23,7 @@ const MOST_OWN: usize = 200;
 /// Returns the topics, the organization's own first.
 pub(super) fn of(said: &[Said<'_>], hits: &Hits, taxonomy: &Taxonomy) -> Figure<Vec<Topic>> {
     let own = hits.taxonomy.iter().take(MOST_OWN).filter_map(|(topic, places)| {
-        let turns = places.iter().map(|&place| said[place].turn).take(MOST_EVIDENCE).collect();
+        let turns = places.iter().map(|&place| said[place].turn).collect();
         Some(Topic { name: taxonomy.name(*topic)?.to_owned(), source: "taxonomy".to_owned(), turns })
     });
     let mut topics: Vec<Topic> = own.collect();

@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use colloquy_proto::analytics::v1 as pb;
 use colloquy_proto::conversation::v1 as conversation;
 
-use crate::analysis::{
-    Analysis, CustomValue, Distribution, Figure, Interruptions, MOST_EVIDENCE, Mood, Talk, Topic, sentiment_label,
-};
+use crate::analysis::{Analysis, CustomValue, Figure, Interruptions, MOST_EVIDENCE, Mood, Spread, Talk, Topic, sentiment_label};
 use crate::features::Features;
 use crate::input::Judgement;
 use crate::judgement;
@@ -35,7 +33,7 @@ pub fn to_pb(features: &Features, analysis: &Analysis, judgements: &BTreeMap<Str
         }),
         interruptions_by_user: interruptions(&analysis.interruptions_by_user),
         interruptions_by_agent: interruptions(&analysis.interruptions_by_agent),
-        response_latency: analysis.response_latency.value.map(distribution),
+        response_latency: analysis.response_latency.value.map(|counted| distribution(counted.into())),
         latency_stages: analysis
             .latency_stages
             .value
@@ -105,9 +103,9 @@ fn interruptions(figure: &Figure<Interruptions>) -> Option<pb::Interruptions> {
     figure.value.map(|found| pb::Interruptions { count: found.count, overlap_ms: found.overlap_ms })
 }
 
-const fn distribution(spread: Distribution) -> pb::Distribution {
-    let Distribution { n, min, max, mean: _, p50, p90, p95, p99 } = spread;
-    pb::Distribution { n, min, max, p50, p90, p95, p99 }
+const fn distribution(spread: Spread) -> pb::Distribution {
+    let Spread { n, min, max, mean, p50, p90, p95, p99 } = spread;
+    pb::Distribution { n, min, max, p50, p90, p95, p99, mean }
 }
 
 fn sentiment_course(mood: &Mood) -> pb::SentimentCourse {

@@ -129,6 +129,20 @@ fn an_enormous_taxonomy_of_phrases_that_begin_alike_is_searched_all_the_same() {
     assert_eq!(analyse(&input, &rules).topics.value.unwrap()[0].name, "topic 499");
 }
 
+#[test]
+fn a_taxonomy_of_one_word_written_many_times_costs_no_more_than_what_is_said() {
+    let topic = |topic| TopicPhrases { name: format!("topic {topic}"), phrases: vec!["a".to_owned(); 100] };
+    let rules = Rules { taxonomy: Taxonomy::new((0..500).map(topic).collect()), ..Rules::default() };
+    let said = "a ".repeat(1_000);
+    let input = conversation(&vec![(Role::User, said.as_str()); 300]);
+    let began = std::time::Instant::now();
+    let topics = analyse(&input, &rules).topics;
+    // Were every word looked up in every phrase, it would take an hour.
+    assert!(began.elapsed().as_secs() < 60, "{:?}", began.elapsed());
+    let own: Vec<usize> = topics.value.unwrap().iter().map(|topic| topic.turns.len()).collect();
+    assert_eq!((own.len(), own.iter().max()), (200, Some(&100)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
     #[test]

@@ -37,6 +37,7 @@ impl AnalyticsService for Analytics {
             judgement: Some(Judged { sentiment: Some(sentiment), topics: vec!["billing".to_owned()], ..Default::default() }),
             talk: Some(pb::Talk { agent_ms: 10, user_ms: 30, ratio: Some(0.25), ..Default::default() }),
             evidence: [("talk".to_owned(), evidence)].into(),
+            latency_stages: [("model".to_owned(), pb::Distribution { mean: Some(412.0), ..Default::default() })].into(),
             custom: [("booked".to_owned(), custom), ("budget".to_owned(), unknown)].into(),
             ..Default::default()
         };
@@ -147,6 +148,8 @@ async fn figures_are_shown_with_what_they_were_made_from() {
     assert_eq!(answer["duration_seconds"], 61.5);
     assert_eq!(answer["talk"]["ratio"], 0.25);
     assert_eq!(answer["silence"]["total_ms"], Value::Null);
+    let (untold, model) = (Value::Null, &answer["latency_ms"]["stages"]["model"]);
+    assert_eq!((&model["mean"], &model["n"], &model["p50"], &model["max"]), (&json!(412.0), &untold, &untold, &untold));
     assert_eq!(answer["resolution_status"], "unknown");
     assert_eq!(answer["custom_analysis"], json!({"booked": true, "budget": null}));
     assert_eq!(answer["custom_details"]["budget"]["not_established_because"], "nobody said");

@@ -87,6 +87,14 @@ fn a_figure_says_which_turns_it_came_from() {
 }
 
 #[test]
+fn what_a_provider_does_not_tell_of_a_stage_is_absent() {
+    let told = Spread { mean: Some(412.0), ..Spread::default() };
+    let analysis = Analysis { latency_stages: figure(BTreeMap::from([("model".to_owned(), told)]), &[]), ..nothing() };
+    let answer = written(&analysis, &BTreeMap::new());
+    assert_eq!(answer.latency_stages["model"], pb::Distribution { mean: Some(412.0), ..Default::default() });
+}
+
+#[test]
 fn every_authority_is_heard_and_nobody_tells_what_was_said() {
     let by = |intent: &str| Judgement {
         intent: Some(intent.to_owned()),

@@ -120,11 +120,11 @@ pub(crate) struct TurnSentiment {
 /// in one direction.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SentimentCourse {
-    /// The mean of the quarters.
+    /// The mean of the quarters there are.
     overall: Option<f64>,
-    /// By quarters of the person's turns.
+    /// By quarters of the time from the first start of a turn to the last end; `null` where the person said nothing in one.
     quarters: [Option<f64>; 4],
-    /// The last quarter less the first, from -10 to 10.
+    /// The last quarter there is less the first, from -10 to 10.
     shift: Option<f64>,
 }
 
@@ -190,23 +190,25 @@ pub(crate) struct Latency {
     stages: BTreeMap<String, Distribution>,
 }
 
-/// How values are spread.
+/// How values are spread; of a provider's own figures, those it does not tell are `null`.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Distribution {
     /// How many there are.
-    n: u32,
+    n: Option<u32>,
     /// The least.
-    min: f64,
+    min: Option<f64>,
     /// The greatest.
-    max: f64,
+    max: Option<f64>,
+    /// The mean.
+    mean: Option<f64>,
     /// The median.
-    p50: f64,
+    p50: Option<f64>,
     /// Nine of ten are at most this.
-    p90: f64,
+    p90: Option<f64>,
     /// 95 of a hundred are at most this.
-    p95: f64,
+    p95: Option<f64>,
     /// 99 of a hundred are at most this.
-    p99: f64,
+    p99: Option<f64>,
 }
 
 /// A value extracted by name.
@@ -349,8 +351,8 @@ impl BySide {
 
 impl From<pb::Distribution> for Distribution {
     fn from(given: pb::Distribution) -> Self {
-        let pb::Distribution { n, min, max, p50, p90, p95, p99 } = given;
-        Self { n, min, max, p50, p90, p95, p99 }
+        let pb::Distribution { n, min, max, p50, p90, p95, p99, mean } = given;
+        Self { n, min, max, mean, p50, p90, p95, p99 }
     }
 }
 
