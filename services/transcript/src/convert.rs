@@ -2,7 +2,7 @@
 
 use colloquy_events::convert::timestamp_to_pb;
 use colloquy_events::{Message, Role, Turn};
-use colloquy_figures::{BySide, Figures, Interruptions, Silence};
+use colloquy_figures::{BySide, Figures, Interruptions, Silence, Times};
 use colloquy_proto::transcript::v1 as pb;
 use colloquy_service::{FieldErrors, Problem};
 use colloquy_types::{ConversationId, ConversationName};
@@ -131,6 +131,7 @@ const fn interruptions_to_pb(interruptions: Interruptions) -> pb::InterruptionFi
 }
 
 fn turn_to_pb(index: usize, turn: Turn, timing: Option<timing::Timing>) -> pb::Turn {
+    let told = Times::of(&turn);
     let (start_ms, end_ms, timing) = match timing {
         Some(timing) => (Some(timing.start_ms), Some(timing.end_ms), source_to_pb(timing.source)),
         // Of what is not speech nothing is estimated.
@@ -166,6 +167,8 @@ fn turn_to_pb(index: usize, turn: Turn, timing: Option<timing::Timing>) -> pb::T
         message: turn.message.map(message_to_pb),
         at: turn.at.map(timestamp_to_pb),
         partial: !turn.is_final,
+        start_is_told: told.start.is_some(),
+        end_is_told: told.end.is_some(),
     }
 }
 
@@ -232,5 +235,7 @@ mod tests {
         assert_eq!(seen[1], (1, Some(950), None, pb::Timing::Turn, false));
         assert_eq!((seen[2].1, seen[2].3, seen[2].4), (Some(900), pb::Timing::Estimated, true));
         assert_eq!(seen[3], (3, None, None, pb::Timing::Unspecified, false));
+        let told: Vec<_> = answer.turns.iter().map(|turn| (turn.start_is_told, turn.end_is_told)).collect();
+        assert_eq!(told, [(true, true), (true, false), (false, false), (false, false)]);
     }
 }

@@ -94,7 +94,7 @@ pub(crate) fn fold(events: &[Event]) -> Option<Conversation> {
         started_at,
         ended_at,
         duration_ms,
-        turn_count: turn_set::count_runs(&turn_set::resolve(events)),
+        turn_count: colloquy_figures::turn_count(&turn_set::resolve(events)),
         language_is_detected: known.language.is_none() && detected_language.is_some(),
         language: known.language.or(detected_language),
         translation_language: known.translation_language,

@@ -75,6 +75,11 @@ fn a_turn_keeps_the_times_it_has_and_loses_those_that_were_estimated() {
     let read = Input::of(&record(), turns).unwrap().turns;
     let times: Vec<_> = read.iter().map(|turn| (turn.start_ms, turn.end_ms)).collect();
     assert_eq!(times, [(Some(100), Some(900)), (Some(100), Some(900)), (None, None)]);
+    let half = transcript::Turn { start_is_told: true, ..timed(transcript::Timing::Estimated) };
+    let other = transcript::Turn { end_is_told: true, ..timed(transcript::Timing::Estimated) };
+    let read = Input::of(&record(), vec![half, other]).unwrap().turns;
+    let times: Vec<_> = read.iter().map(|turn| (turn.start_ms, turn.end_ms)).collect();
+    assert_eq!(times, [(Some(100), None), (None, Some(900))]);
 }
 
 #[test]
