@@ -58,6 +58,28 @@ pub struct Event {
     pub data: Data,
 }
 
+/// How the external ids begin under which alerts are told of that are about no conversation.
+const ALERT_RULE: &str = "alert-rule:";
+
+impl Event {
+    /// Returns the external id under which a rule's alerts are told of that are about no conversation. Every event stands in a
+    /// conversation: those stand in one of the rule's own, that nobody ever had and no service keeps.
+    pub fn external_id_of_alert_rule(rule_id: Uuid) -> String {
+        format!("{ALERT_RULE}{rule_id}")
+    }
+
+    /// Returns whether the event is about no conversation, and the one it stands in is not to be shown.
+    pub fn is_about_no_conversation(&self) -> bool {
+        match &self.data {
+            Data::AlertOpened(alert) | Data::AlertAcknowledged(alert) | Data::AlertResolved(alert) => {
+                let rule_id = self.external_id.strip_prefix(ALERT_RULE).and_then(|rule| Uuid::try_parse(rule).ok());
+                self.provider == Provider::Native && rule_id == Some(alert.rule_id)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// What happened. The serialised form is what `GET /v1/conversations/{id}/events` shows.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "type", content = "data")]
@@ -739,4 +761,42 @@ pub struct Alert {
     /// What the rule saw.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<JsonMap>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_of_a_rule_in_its_own_place_is_about_no_conversation() {
+        let rule_id = Uuid::from_u128(1);
+        let alert = |rule_id| Alert {
+            alert_id: Uuid::from_u128(2),
+            rule_id,
+            rule_name: "r".to_owned(),
+            severity: Severity::Info,
+            evidence: None,
+        };
+        let of_rule = || Event::external_id_of_alert_rule(rule_id);
+        for (external_id, data, expected) in [
+            (of_rule(), Data::AlertOpened(alert(rule_id)), true),
+            (of_rule(), Data::AlertAcknowledged(alert(rule_id)), true),
+            (of_rule(), Data::AlertResolved(alert(rule_id)), true),
+            // A sender may call its conversations what it likes.
+            (of_rule(), Data::AlertOpened(alert(Uuid::from_u128(3))), false),
+            (of_rule(), Data::Started(Facts::default()), false),
+            ("c".to_owned(), Data::AlertOpened(alert(rule_id)), false),
+        ] {
+            let event = Event {
+                event_id: EventId(Uuid::nil()),
+                conversation_id: ConversationId(Uuid::nil()),
+                provider: Provider::Native,
+                external_id,
+                occurred_at: Timestamp::default(),
+                ordinal: 0,
+                data,
+            };
+            assert_eq!(event.is_about_no_conversation(), expected, "{event:?}");
+        }
+    }
 }

@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use crate::delivery::{Attempt, Delivery, Status};
 use crate::endpoint::{Endpoint, Filter};
-use crate::endpoints::{Given, GivenFilter, check_types};
+use crate::endpoints::{Given, GivenFilter, MOST_EVENT_TYPES, check_types};
+use crate::message::is_about_none;
 use crate::payload::catalogue::{self, EventType};
 use crate::send::Secret;
 use crate::store::DeliveryFilter;
@@ -215,12 +216,31 @@ pub(crate) fn recover(request: pb::RecoverWebhookDeliveriesRequest) -> Result<Re
     finish(errors, read)
 }
 
-/// Reads whom to send what happened again; what is to be sent is checked by who lists it.
+/// Reads whom to send what happened again; of which conversations is checked by who lists them.
 pub(crate) fn replay(request: &mut pb::ReplayWebhookDeliveriesRequest) -> Result<Uuid, Problem> {
     let mut errors = FieldErrors::new();
     let endpoint_id = uuid(&mut errors, "endpoint_id", &request.endpoint_id);
+    let is_known = |name: &str| catalogue::is_type(name) || catalogue::is_group(name);
+    for (index, name) in request.event_types.iter().enumerate().take(MOST_EVENT_TYPES).filter(|(_, name)| is_known(name)) {
+        if !catalogue::is_replayed(name) {
+            let instead = instead_of_replaying(name);
+            errors.add(format!("event_types[{index}]"), format!("'{name}' is not kept in conversations' histories: {instead}"));
+        }
+    }
     check_types("event_types", &mut request.event_types, &mut errors);
     finish(errors, endpoint_id)
+}
+
+/// Returns what to do to have what cannot be replayed.
+fn instead_of_replaying(name: &str) -> &'static str {
+    match name.split('.').next() {
+        Some("alert") => "list the alerts, which keep what they saw",
+        Some("turn" | "transcript") => {
+            "read the transcripts, or ask for conversation_agent_session.ended, which has everything that was said"
+        }
+        Some("speech") => "who speaks is told while it happens, and never again",
+        _ => "recover the endpoint, which sends again what it missed",
+    }
 }
 
 /// Shows an endpoint; secrets and the values of headers are not shown.
@@ -247,12 +267,15 @@ pub(crate) fn endpoint_to_pb(endpoint: Endpoint) -> pb::WebhookEndpoint {
 
 /// Shows a delivery.
 pub(crate) fn delivery_to_pb(delivery: Delivery) -> pb::WebhookDelivery {
-    let is_about_one = !delivery.conversation_id.0.is_nil();
     pb::WebhookDelivery {
         delivery_id: delivery.delivery_id.to_string(),
         event_type: delivery.event_type,
-        // What the service itself has to say is about no conversation.
-        conversation_id: if is_about_one { delivery.conversation_id.to_string() } else { String::new() },
+        // What the service itself has to say is about no conversation, and some alerts are.
+        conversation_id: if is_about_none(delivery.conversation_id) {
+            String::new()
+        } else {
+            delivery.conversation_id.to_string()
+        },
         status: delivery.status.as_str().to_owned(),
         attempts: delivery.attempts.into_iter().map(attempt_to_pb).collect(),
         next_attempt_at: delivery.next_attempt_at.map(timestamp_to_pb),

@@ -51,7 +51,7 @@ impl DisabledReason {
     }
 }
 
-/// Of which conversations an endpoint hears; what is `None` does not matter.
+/// Of which conversations an endpoint hears; what is `None` does not matter. What is about no conversation is told whatever it says.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Filter {
     /// The agent that leads it.
@@ -109,10 +109,17 @@ pub struct Endpoint {
 pub struct SealedSecrets {
     /// The secret.
     pub current: Vec<u8>,
-    /// The one before, after a rotation.
-    pub previous: Option<Vec<u8>>,
-    /// Until when the one before signs too.
-    pub previous_expires_at: Option<Timestamp>,
+    /// Those before, after rotations, the newest first. Some may have expired.
+    pub previous: Vec<PreviousSecret>,
+}
+
+/// A secret that another took the place of, encrypted.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PreviousSecret {
+    /// The secret.
+    pub sealed: Vec<u8>,
+    /// Until when it signs too.
+    pub expires_at: Timestamp,
 }
 
 /// What endpoints that name no event types do not hear: there are too many of them.
@@ -139,18 +146,22 @@ pub(crate) fn is_in(listed: &str, event_type: &str) -> bool {
 impl Filter {
     /// Returns whether a conversation of which this is known passes. What is not known does not.
     pub fn admits(&self, known: &Known) -> bool {
-        let passes = |wanted: &Option<String>, known: &Option<String>| wanted.is_none() || wanted == known;
-        passes(&self.agent_id, &known.agent_id)
-            && passes(&self.client_id, &known.client_id)
-            && passes(&self.channel, &known.channel)
+        let passes = |wanted: &Option<String>, known: Option<&str>| wanted.is_none() || wanted.as_deref() == known;
+        passes(&self.agent_id, known.agent_id.as_deref())
+            && passes(&self.client_id, known.client_id())
+            && passes(&self.channel, known.channel.as_deref())
     }
 
     /// Returns whether a conversation of which this is known may pass once more of it is.
     pub fn may_admit(&self, known: &Known) -> bool {
-        let may = |wanted: &Option<String>, known: &Option<String>| wanted.is_none() || known.is_none() || wanted == known;
-        may(&self.agent_id, &known.agent_id)
-            && may(&self.client_id, &known.client_id)
-            && may(&self.channel, &known.channel)
+        let may =
+            |wanted: &Option<String>, known: Option<&str>| wanted.is_none() || known.is_none() || wanted.as_deref() == known;
+        // A customer that a person took away is known to be none.
+        let is_taken_away = known.set_client_id.is_some() && known.client_id().is_none();
+        may(&self.agent_id, known.agent_id.as_deref())
+            && may(&self.client_id, known.client_id())
+            && !(is_taken_away && self.client_id.is_some())
+            && may(&self.channel, known.channel.as_deref())
             && !self.admits(known)
     }
 
@@ -163,6 +174,7 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::SetClientId;
 
     #[test]
     fn a_group_holds_its_own_types_only() {
@@ -178,11 +190,27 @@ mod tests {
     #[test]
     fn a_filter_passes_over_what_is_not_known() {
         let filter = Filter { agent_id: Some("a".to_owned()), ..Filter::default() };
-        let known = Known { agent_id: Some("a".to_owned()), client_id: Some("c".to_owned()), channel: None };
+        let client_id = Some("c".to_owned());
+        let known = Known { agent_id: Some("a".to_owned()), client_id, ..Known::default() };
         assert!(filter.admits(&known) && !filter.is_open());
         assert!(!filter.admits(&Known::default()) && filter.may_admit(&Known::default()));
         let other = Known { agent_id: Some("b".to_owned()), ..Known::default() };
         assert!(!filter.may_admit(&known) && !filter.may_admit(&other));
         assert!(Filter::default().admits(&Known::default()));
+    }
+
+    #[test]
+    fn a_filter_asks_for_the_customer_a_person_set() {
+        let filter = |client: &str| Filter { client_id: Some(client.to_owned()), ..Filter::default() };
+        let set = |to: Option<&str>| Known {
+            client_id: Some("acme".to_owned()),
+            set_client_id: Some(SetClientId { client_id: to.map(str::to_owned), at: Timestamp::default() }),
+            ..Known::default()
+        };
+        assert!(filter("beta").admits(&set(Some("beta"))) && !filter("acme").admits(&set(Some("beta"))));
+        for client in ["acme", "beta"] {
+            assert!(!filter(client).admits(&set(None)) && !filter(client).may_admit(&set(None)));
+        }
+        assert!(Filter::default().admits(&set(None)));
     }
 }

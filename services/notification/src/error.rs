@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use colloquy_service::{Describe, Problem};
 use colloquy_storage::{SealError, StoreError};
+use colloquy_types::Timestamp;
 use tonic::Status;
 use uuid::Uuid;
+
+use crate::secrets::MOST_PREVIOUS;
 
 /// Why a call is refused.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +34,17 @@ pub enum Error {
     /// Its deliveries carry no signature.
     #[error("deliveries to endpoints of the kind '{0}' are not signed, so there is no secret")]
     NotSigned(&'static str),
+    /// It was rotated again and again within a day, and every secret there was still signs.
+    #[error(
+        "webhook endpoint '{endpoint}' has {MOST_PREVIOUS} earlier secrets that still sign, as many as it may; \
+         rotate again once the oldest of them ends, at {first_end}"
+    )]
+    TooManySecrets {
+        /// The endpoint.
+        endpoint: Uuid,
+        /// When the first of them ends.
+        first_end: Timestamp,
+    },
     /// Conversation-store refused what only it can tell, or is away.
     #[error("{}", .0.message())]
     Conversations(Status),
@@ -65,6 +79,7 @@ impl Describe for Error {
             Self::Busy(_) => Problem::unavailable("WEBHOOK_ENDPOINT_BUSY", text, Duration::from_secs(1)),
             Self::Disabled(_) => Problem::failed_precondition("WEBHOOK_ENDPOINT_DISABLED", text),
             Self::NotSigned(_) => Problem::failed_precondition("WEBHOOK_ENDPOINT_NOT_SIGNED", text),
+            Self::TooManySecrets { .. } => Problem::failed_precondition("TOO_MANY_WEBHOOK_SECRETS", text),
             Self::Conversations(status) => Problem::from_status(status),
             Self::Store(error) => error.describe(),
             Self::Seal(error) => Problem::internal(error),
@@ -87,6 +102,7 @@ mod tests {
             (Error::Busy(id), "WEBHOOK_ENDPOINT_BUSY"),
             (Error::Disabled(id), "WEBHOOK_ENDPOINT_DISABLED"),
             (Error::NotSigned("slack"), "WEBHOOK_ENDPOINT_NOT_SIGNED"),
+            (Error::TooManySecrets { endpoint: id, first_end: Timestamp::default() }, "TOO_MANY_WEBHOOK_SECRETS"),
             (Error::Conversations(Status::unavailable("away")), "UPSTREAM"),
             (Error::Store(StoreError::Corrupt("row".to_owned())), "INTERNAL"),
             (Error::Seal(SealError::Decrypt), "INTERNAL"),

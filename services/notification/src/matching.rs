@@ -52,17 +52,22 @@ impl Audience {
         self.has_filters
     }
 
-    /// Returns the deliveries a message makes at `now`, given what is known of its conversation.
+    /// Returns the deliveries a message makes at `now`, given what is known of its conversation. Filters are about conversations: what
+    /// is about none is told to everybody who listens to its type, but those with a filter have to name it. One who asks for all there
+    /// is of a customer does not ask for what is going on in the organization.
     pub fn deliveries_of(&self, message: &Message, known: &Known, now: Timestamp) -> Vec<Delivery> {
         (self.to(&message.event_type).iter())
-            .filter(|endpoint| endpoint.filter.admits(known))
+            .filter(|endpoint| match message.is_about_none() {
+                true => endpoint.filter.is_open() || !endpoint.event_types.is_empty(),
+                false => endpoint.filter.admits(known),
+            })
             .map(|endpoint| delivery(message, endpoint, now))
             .collect()
     }
 
     /// Returns whether somebody would hear of a message if more were known of its conversation.
     pub fn may_hear(&self, message: &Message, known: &Known) -> bool {
-        self.to(&message.event_type).iter().any(|endpoint| endpoint.filter.may_admit(known))
+        !message.is_about_none() && self.to(&message.event_type).iter().any(|endpoint| endpoint.filter.may_admit(known))
     }
 
     fn to(&self, event_type: &str) -> Arc<[Arc<Endpoint>]> {
@@ -103,7 +108,7 @@ mod tests {
 
     use super::*;
     use crate::endpoint::{Filter, Kind};
-    use crate::message::Body;
+    use crate::message::{Body, place_of};
     use crate::store::samples;
 
     fn message(event_type: &str) -> Message {
@@ -167,6 +172,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_about_no_conversation_is_told_to_whoever_asks_for_it_by_name_or_filters_nothing() {
+        let filter = Filter { client_id: Some("c".to_owned()), ..Filter::default() };
+        let endpoints = [endpoint(1, &[]), endpoint(2, &["alert.*"]), endpoint(3, &["conversation.*"])];
+        let mut endpoints = endpoints.map(|endpoint| Endpoint { filter: filter.clone(), ..endpoint }).to_vec();
+        endpoints.push(endpoint(4, &[]));
+        let listeners = Listeners::new(endpoints);
+        let audience = listeners.of(&"acme".parse().unwrap()).unwrap();
+        let of_window = Message { conversation_id: place_of(Uuid::from_u128(7)), ..message("alert.opened") };
+        for (message, expected) in [(of_window, vec![2, 4]), (message("alert.opened"), vec![4])] {
+            let told = audience.deliveries_of(&message, &Known::default(), Timestamp::default());
+            let told: Vec<u128> = told.iter().map(|delivery| delivery.endpoint_id.as_u128()).collect();
+            assert_eq!(told, expected);
+            assert_eq!(audience.may_hear(&message, &Known::default()), !message.is_about_none());
+        }
+    }
+
+    #[test]
     fn a_filter_lets_through_what_is_known_to_pass() {
         let filtered = |filter| vec![Endpoint { filter, ..endpoint(1, &[]) }];
         let filter = Filter { agent_id: Some("a".to_owned()), channel: Some("phone".to_owned()), client_id: None };
@@ -174,6 +196,7 @@ mod tests {
             agent_id: agent.map(str::to_owned),
             channel: channel.map(str::to_owned),
             client_id: Some("c".to_owned()),
+            ..Known::default()
         };
         for (known, expected) in [
             (known(Some("a"), Some("phone")), vec![1]),

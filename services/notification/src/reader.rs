@@ -105,7 +105,7 @@ impl Reader {
                 if !seen.insert((record.organization_id.clone(), message.message_id)) {
                     continue;
                 }
-                if audience.has_filters() {
+                if audience.has_filters() && !message.is_about_none() {
                     asked.insert((record.organization_id.clone(), message.conversation_id));
                 }
                 told.push((message, audience));
@@ -204,7 +204,8 @@ fn learn(records: &[Record]) -> Learned {
 
 /// Leaves out what no filter can ask for; `None` when nothing is left. PostgreSQL takes no NUL, and a vendor may send anything.
 fn comparable(mut known: Known) -> Option<Known> {
-    for word in [&mut known.agent_id, &mut known.client_id, &mut known.channel] {
+    let set = known.set_client_id.as_mut().map(|set| &mut set.client_id);
+    for word in [&mut known.agent_id, &mut known.client_id, &mut known.channel].into_iter().chain(set) {
         word.take_if(|word| word.len() > LONGEST_KNOWN || word.contains('\0'));
     }
     (known != Known::default()).then_some(known)
@@ -291,7 +292,7 @@ fn presentable(reason: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use colloquy_events::{Data, EndStatus, Ended, Event, Facts, Role, Turn};
+    use colloquy_events::{Change, Data, EndStatus, Ended, Event, Facts, Patch, Role, Turn};
     use colloquy_log_client::Reader as _;
     use colloquy_storage::{Database, DatabaseUrl, Durability};
     use colloquy_types::{EventId, ManualClock, Provider, RecordId, TurnId};
@@ -460,6 +461,25 @@ mod tests {
         let key = ("acme".parse().unwrap(), ConversationId(Uuid::from_u128(1)));
         let known = fixture.store.known(&[key]).await.unwrap();
         assert_eq!(known[0].2, Known { channel: Some("phone".to_owned()), ..Known::default() });
+    }
+
+    #[tokio::test]
+    async fn whose_a_conversation_is_a_person_decides_whatever_its_source_says_later() {
+        let fixture = fixture().await;
+        for (number, client) in [(1, "acme"), (2, "beta")] {
+            let filter = Filter { client_id: Some(client.to_owned()), ..Filter::default() };
+            let endpoint = Endpoint { filter, ..endpoint(number, "conversation.ended") };
+            fixture.store.create_endpoint(&endpoint, 10).await.unwrap();
+        }
+        let facts = || Facts { client_id: Some("acme".to_owned()), ..Facts::default() };
+        let ended = || Data::Ended(Ended { facts: facts(), ..Ended::new(EndStatus::Completed) });
+        let set = |to: Option<&str>| Data::Patched(Patch { client_id: Change::To(to.map(str::to_owned)), ..Patch::default() });
+        fixture.apply(1, (1..=4).map(|conversation| (conversation, Data::Started(facts()))).collect()).await;
+        // One that nobody can ask for is still not the source's.
+        let patches = vec![(2, set(Some("beta"))), (3, set(None)), (4, set(Some(&"x".repeat(501))))];
+        fixture.apply(2, patches).await;
+        let told = fixture.apply(3, (1..=4).map(|conversation| (conversation, ended())).collect()).await;
+        assert_eq!(told, [to(1, "conversation.ended"), to(2, "conversation.ended")]);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! A replay is kept as what was asked for and how far it has come, and any replica goes on with it. Messages are made of the
 //! history that conversation-store has, with the ids they have when they are made of the log, so that a receiver can tell that it
-//! knows them. What was said turn by turn is not in that history; the messages that show a whole conversation tell it.
+//! knows them. What was said turn by turn is not in that history, nor are alerts and who spoke when
+//! ([`crate::payload::catalogue::is_replayed`]); the messages that show a whole conversation tell what was said.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -308,6 +309,8 @@ fn known(conversation: &conversation_pb::Conversation) -> Known {
         agent_id: conversation.agent_id.clone(),
         client_id: conversation.client_id.clone(),
         channel: conversation.channel.clone(),
+        // It says what counts, whoever said it.
+        set_client_id: None,
     }
 }
 

@@ -7,15 +7,33 @@ use colloquy_storage::{MasterKey, SealError, Sealer};
 use colloquy_types::{OrganizationId, Timestamp};
 use uuid::Uuid;
 
-use crate::endpoint::Endpoint;
+use crate::endpoint::{Endpoint, SealedSecrets};
 use crate::send::Secret;
 
 /// How a secret begins when it is shown (Standard Webhooks).
 pub const PREFIX: &str = "whsec_";
 /// Standard Webhooks asks for 24 to 64 bytes.
 const SECRET_BYTES: usize = 32;
-/// How long the secret before the present one signs too.
+/// How long a secret signs after another took its place.
 pub const PREVIOUS_SIGNS_MILLIS: i64 = 24 * 60 * 60 * 1000;
+/// How many secrets may sign beside the present one.
+pub const MOST_PREVIOUS: usize = 5;
+
+/// A secret that signs.
+#[derive(Clone, Debug)]
+pub struct Signing {
+    /// The secret.
+    pub secret: Secret,
+    /// Until when; `None` while nothing took its place.
+    pub expires_at: Option<Timestamp>,
+}
+
+impl Signing {
+    /// Returns whether it signs what is sent at `at`.
+    pub fn is_valid(&self, at: Timestamp) -> bool {
+        self.expires_at.is_none_or(|until| at < until)
+    }
+}
 
 /// Makes a secret: base64, without the prefix.
 ///
@@ -60,18 +78,20 @@ impl SecretBox {
         self.0.seal(&place(organization, &endpoint, b"headers"), plain)
     }
 
-    /// Returns what to sign a delivery of `now` with: the secret, and while it is valid the one before. Nothing for endpoints that
-    /// are not signed for.
+    /// Returns what to sign an endpoint's deliveries with: the present secret, then those before it, the newest first. Nothing for
+    /// endpoints that are not signed for.
     ///
     /// # Errors
     /// When they were sealed under another master key, or changed.
-    pub fn open_secrets(&self, endpoint: &Endpoint, now: Timestamp) -> Result<Vec<Secret>, SealError> {
-        let secrets = &endpoint.secrets;
-        let is_valid = secrets.previous_expires_at.is_some_and(|until| now < until);
-        let previous = secrets.previous.as_ref().filter(|_| is_valid);
-        let current = Some(&secrets.current).filter(|sealed| !sealed.is_empty());
-        let open = |sealed: &Vec<u8>| self.open(endpoint, b"secret", sealed);
-        current.into_iter().chain(previous).map(|sealed| open(sealed).and_then(text)).collect()
+    pub fn open_secrets(&self, endpoint: &Endpoint) -> Result<Vec<Signing>, SealError> {
+        let SealedSecrets { current, previous } = &endpoint.secrets;
+        let current = Some((current, None)).filter(|(sealed, _)| !sealed.is_empty());
+        let previous = previous.iter().map(|previous| (&previous.sealed, Some(previous.expires_at)));
+        let open = |(sealed, expires_at): (&Vec<u8>, _)| {
+            let secret = self.open(endpoint, b"secret", sealed).and_then(text)?;
+            Ok(Signing { secret, expires_at })
+        };
+        current.into_iter().chain(previous).map(open).collect()
     }
 
     /// Returns an endpoint's headers.

@@ -155,7 +155,7 @@ impl Alert {
         match &self.about {
             About::Conversation { id, provider, external_id } => (*id, *provider, external_id.clone()),
             About::Window => {
-                let name = format!("alert-rule:{}", self.rule_id);
+                let name = Event::external_id_of_alert_rule(self.rule_id);
                 (ConversationId::derive(&self.organization_id, Provider::Native, &name), Provider::Native, name)
             }
         }
@@ -221,6 +221,7 @@ mod tests {
             event.conversation_id,
             ConversationId::derive(&window_alert(1).organization_id, event.provider, &event.external_id)
         );
+        assert!(event.is_about_no_conversation());
         let written = colloquy_proto::log::v1::Event::from(event.clone());
         assert_eq!(Event::try_from(written).unwrap(), event);
     }

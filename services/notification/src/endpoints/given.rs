@@ -17,7 +17,8 @@ const LONGEST_DESCRIPTION: usize = 500;
 const LONGEST_FILTER_VALUE: usize = 500;
 const LONGEST_HEADER_VALUE: usize = 4 << 10;
 const MOST_HEADERS: usize = 20;
-const MOST_EVENT_TYPES: usize = 100;
+/// No list of event types is longer.
+pub(crate) const MOST_EVENT_TYPES: usize = 100;
 const HIGHEST_RATE: u32 = 10_000;
 
 /// What a caller wants; what is `None` stays as it is, or gets its default.

@@ -10,15 +10,15 @@ use colloquy_storage::SealError;
 use colloquy_types::{Clock, OrganizationId, Timestamp};
 use uuid::Uuid;
 
-use crate::endpoint::{Endpoint, Filter, Kind, SealedSecrets};
+use crate::endpoint::{Endpoint, Filter, Kind, PreviousSecret, SealedSecrets};
 use crate::error::Error;
-use crate::secrets::{self, PREVIOUS_SIGNS_MILLIS, SecretBox};
+use crate::secrets::{self, MOST_PREVIOUS, PREVIOUS_SIGNS_MILLIS, SecretBox};
 use crate::send::Secret;
 use crate::store::{Place, Store};
 
 use given::Ground;
-pub(crate) use given::check_types;
 pub use given::{Given, GivenFilter};
+pub(crate) use given::{MOST_EVENT_TYPES, check_types};
 
 /// No organization has more.
 pub const MOST_ENDPOINTS: u32 = 50;
@@ -137,22 +137,28 @@ impl Endpoints {
         if self.store.delete_endpoint(organization, id).await? { Ok(()) } else { Err(Error::EndpointNotFound(id)) }
     }
 
-    /// Gives an endpoint a new secret. Returns it, and until when the old one signs too.
+    /// Gives an endpoint a new secret. Returns it, and until when the one it takes the place of signs too. Whoever was not answered
+    /// rotates once more, and receivers do not know of the secret between: so those from before go on to sign for their day.
     ///
     /// # Errors
-    /// When there is none, or it is of a kind that is not signed for.
+    /// When there is none, it is of a kind that is not signed for, or has as many secrets that sign as it may.
     pub async fn rotate(&self, organization: &OrganizationId, id: Uuid) -> Result<(Secret, Timestamp), Error> {
         let kind = self.get(organization, id).await?.kind;
         if !is_signed(kind) {
             return Err(Error::NotSigned(kind.as_str()));
         }
-        let expires_at = self.clock.now().saturating_add_millis(PREVIOUS_SIGNS_MILLIS);
+        let now = self.clock.now();
+        let expires_at = now.saturating_add_millis(PREVIOUS_SIGNS_MILLIS);
         let mut secret = None;
         let rotate = |endpoint: &mut Endpoint| {
-            let previous = std::mem::take(&mut endpoint.secrets.current);
+            endpoint.secrets.previous.retain(|previous| now < previous.expires_at);
+            let first_end = endpoint.secrets.previous.iter().map(|previous| previous.expires_at).min();
+            if let Some(first_end) = first_end.filter(|_| endpoint.secrets.previous.len() >= MOST_PREVIOUS) {
+                return Err(Error::TooManySecrets { endpoint: id, first_end });
+            }
+            let sealed = std::mem::take(&mut endpoint.secrets.current);
             secret = Some(self.give_secret(endpoint)?);
-            endpoint.secrets.previous = Some(previous);
-            endpoint.secrets.previous_expires_at = Some(expires_at);
+            endpoint.secrets.previous.insert(0, PreviousSecret { sealed, expires_at });
             Ok(())
         };
         self.replace(organization, id, rotate).await?;

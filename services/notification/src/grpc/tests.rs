@@ -277,12 +277,65 @@ async fn after_a_rotation_both_secrets_sign_for_a_day() {
     let now = world.clock.now();
     assert_eq!(answer.previous_secret_expires_at.unwrap().seconds, now.as_seconds() + 86_400);
     let endpoint = stored(&world, &made.endpoint_id).await;
-    let opened = |at: Timestamp| -> Vec<String> {
-        let secrets = world.secrets.open_secrets(&endpoint, at).unwrap();
-        secrets.into_iter().map(|Secret(secret)| format!("{PREFIX}{secret}")).collect()
+    assert_eq!(signing(&world, &endpoint, now), [answer.secret.clone(), first]);
+    assert_eq!(signing(&world, &endpoint, now.saturating_add_millis(86_400_000)), [answer.secret]);
+}
+
+/// Returns what signs at an instant, as it is shown.
+fn signing(world: &World, endpoint: &Endpoint, at: Timestamp) -> Vec<String> {
+    let secrets = world.secrets.open_secrets(endpoint).unwrap();
+    secrets.into_iter().filter(|signing| signing.is_valid(at)).map(|signing| shown(signing.secret)).collect()
+}
+
+#[tokio::test]
+async fn whoever_rotates_again_within_a_day_leaves_every_secret_its_day() {
+    const HOUR: i64 = 60 * 60 * 1_000;
+    let world = World::start().await;
+    let mut client = world.client("acme", SCOPE);
+    let (made, first) = create(&mut client, wanted()).await;
+    let began = world.clock.now();
+    let request = || pb::RotateWebhookSecretRequest { endpoint_id: made.endpoint_id.clone() };
+    let mut newest_first = vec![first];
+    for _ in 0..crate::secrets::MOST_PREVIOUS {
+        let answer = client.rotate_webhook_secret(request()).await.unwrap().into_inner();
+        let expires_at = answer.previous_secret_expires_at.unwrap().seconds;
+        assert_eq!(expires_at, world.clock.now().as_seconds() + 86_400, "it is that of the secret rotated now");
+        newest_first.insert(0, answer.secret);
+        world.clock.advance_millis(HOUR);
+    }
+    assert_eq!(signing(&world, &stored(&world, &made.endpoint_id).await, world.clock.now()), newest_first);
+    let status = client.rotate_webhook_secret(request()).await.unwrap_err();
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::FailedPrecondition, "TOO_MANY_WEBHOOK_SECRETS"));
+    let first_end = began.saturating_add_millis(24 * HOUR);
+    assert!(status.message().contains(&first_end.to_string()), "{}", status.message());
+    // Each ends a day after another took its place, and then there is room again.
+    let endpoint = stored(&world, &made.endpoint_id).await;
+    for ended in 1..newest_first.len() {
+        let at = began.saturating_add_millis((24 + ended as i64 - 1) * HOUR);
+        assert_eq!(signing(&world, &endpoint, at), newest_first[..newest_first.len() - ended]);
+    }
+    world.clock.advance_millis(first_end.as_millis() - world.clock.now().as_millis());
+    client.rotate_webhook_secret(request()).await.unwrap();
+    assert_eq!(stored(&world, &made.endpoint_id).await.secrets.previous.len(), crate::secrets::MOST_PREVIOUS);
+}
+
+#[tokio::test]
+async fn what_no_history_has_is_refused_when_it_is_to_be_replayed() {
+    let world = World::start().await;
+    let mut client = world.client("acme", SCOPE);
+    let (made, _) = create(&mut client, wanted()).await;
+    let mut replay = async |event_types: &[&str]| {
+        let event_types = event_types.iter().map(|&name| name.to_owned()).collect();
+        let request = pb::ReplayWebhookDeliveriesRequest { endpoint_id: made.endpoint_id.clone(), event_types, filter: None };
+        client.replay_webhook_deliveries(request).await
     };
-    assert_eq!(opened(now), [answer.secret.clone(), first]);
-    assert_eq!(opened(now.saturating_add_millis(86_400_000)), [answer.secret]);
+    let named = ["turn.added", "conversation.*", "alert.*", "nothing", "webhook.test", "speech.updated", "transcript.*"];
+    let mut fields = bad_fields(&replay(&named).await.unwrap_err());
+    fields.sort_unstable();
+    assert_eq!(fields, [0, 2, 3, 4, 5, 6].map(|index| format!("event_types[{index}]")));
+    for event_types in [&["conversation_agent_session.*", "recording.available", "control.*"][..], &[]] {
+        replay(event_types).await.unwrap();
+    }
 }
 
 #[tokio::test]

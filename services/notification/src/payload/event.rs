@@ -20,9 +20,10 @@ struct Flat<'a, D> {
     event_id: EventId,
     /// `None` in what is sent again and whose place nobody knows any more.
     position: Option<u64>,
-    conversation_id: ConversationId,
-    external_id: &'a str,
-    provider: Provider,
+    /// `None`, like the two after it, in what is about no conversation.
+    conversation_id: Option<ConversationId>,
+    external_id: Option<&'a str>,
+    provider: Option<Provider>,
     #[serde(flatten)]
     data: D,
 }
@@ -99,12 +100,13 @@ pub(super) fn body(event: &Event, position: Option<Position>) -> Option<Bytes> {
 }
 
 fn write(event: &Event, position: Option<Position>, data: impl Serialize) -> Option<Bytes> {
+    let conversation = (!event.is_about_no_conversation()).then_some(event);
     let data = Flat {
         event_id: event.event_id,
         position: position.map(|position| position.0),
-        conversation_id: event.conversation_id,
-        external_id: &event.external_id,
-        provider: event.provider,
+        conversation_id: conversation.map(|event| event.conversation_id),
+        external_id: conversation.map(|event| event.external_id.as_str()),
+        provider: conversation.map(|event| event.provider),
         data,
     };
     let body = Body { kind: event.data.kind(), timestamp: event.occurred_at, data };

@@ -2,18 +2,26 @@
 
 use colloquy_events::{Change, Data, Event};
 
-use crate::store::Known;
+use crate::store::{Known, SetClientId};
 
 /// Returns what an event says of its conversation that endpoints' filters ask for; `None` when it says nothing of it.
 pub fn known_of(event: &Event) -> Option<Known> {
     let known = match &event.data {
         Data::Patched(patch) => match &patch.client_id {
-            Change::To(client_id) => Known { client_id: client_id.clone(), ..Known::default() },
+            Change::To(client_id) => {
+                let set = SetClientId { client_id: client_id.clone(), at: event.occurred_at };
+                Known { set_client_id: Some(set), ..Known::default() }
+            }
             Change::Keep => Known::default(),
         },
         data => {
             let facts = data.facts()?;
-            Known { agent_id: facts.agent_id.clone(), client_id: facts.client_id.clone(), channel: facts.channel.clone() }
+            Known {
+                agent_id: facts.agent_id.clone(),
+                client_id: facts.client_id.clone(),
+                channel: facts.channel.clone(),
+                set_client_id: None,
+            }
         }
     };
     (known != Known::default()).then_some(known)
@@ -42,11 +50,18 @@ mod tests {
     #[test]
     fn facts_and_patches_tell_what_filters_ask_for() {
         let facts = Facts { agent_id: Some("a".to_owned()), channel: Some("phone".to_owned()), ..Facts::default() };
-        let known = Known { agent_id: Some("a".to_owned()), channel: Some("phone".to_owned()), client_id: None };
+        let known = Known { agent_id: Some("a".to_owned()), channel: Some("phone".to_owned()), ..Known::default() };
         assert_eq!(known_of(&event(Data::Started(facts))), Some(known));
-        let patch = Patch { client_id: Change::To(Some("c".to_owned())), ..Patch::default() };
-        let known = Known { client_id: Some("c".to_owned()), ..Known::default() };
-        assert_eq!(known_of(&event(Data::Patched(patch))), Some(known));
+    }
+
+    #[test]
+    fn what_a_person_takes_away_is_told_from_what_nobody_speaks_of() {
+        for client_id in [Some("c".to_owned()), None] {
+            let patch = Patch { client_id: Change::To(client_id.clone()), ..Patch::default() };
+            let set = SetClientId { client_id, at: Timestamp::default() };
+            let known = Known { set_client_id: Some(set), ..Known::default() };
+            assert_eq!(known_of(&event(Data::Patched(patch))), Some(known));
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::agent_session::Phase;
 use super::event;
-use crate::message::{Body, Message};
+use crate::message::{self, Body, Message};
 
 /// Returns every message the record's events make, in their order.
 pub fn messages_of(record: &Record) -> Vec<Message> {
@@ -38,12 +38,14 @@ pub fn messages_of_event(
     wanted: impl Fn(&str) -> bool,
 ) -> Vec<Message> {
     let mut messages = Vec::new();
+    let conversation_id =
+        if event.is_about_no_conversation() { message::place_of(event.conversation_id.0) } else { event.conversation_id };
     let mut push = |message_id: Uuid, event_type: &str, body: Body| {
         messages.push(Message {
             organization_id: organization.clone(),
             message_id,
             event_type: event_type.to_owned(),
-            conversation_id: event.conversation_id,
+            conversation_id,
             position,
             at: event.occurred_at,
             body,
@@ -98,11 +100,15 @@ const fn shows_the_conversation(data: &Data) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use colloquy_events::{Analysis, ControlOffer, EndStatus, Ended, Facts, Recording, RecordingChannel, Role, Turn};
+    use colloquy_events::{
+        Alert, Analysis, ControlOffer, EndStatus, Ended, Facts, Recording, RecordingChannel, Role, Severity, Turn,
+    };
     use colloquy_types::{EventId, RecordId, Timestamp, TurnId};
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::payload::catalogue::tests::assert_fits;
+    use crate::payload::text_of;
 
     fn record(events: Vec<Data>) -> Record {
         let conversation_id = ConversationId(Uuid::from_u128(7));
@@ -233,6 +239,37 @@ mod tests {
         let told = body(&messages[0]);
         assert_eq!(told["data"]["path"], "/v1/conversations/00000000-0000-0000-0000-000000000007/audio?channel=mixed");
         assert!(!told.to_string().contains("vendor.example") && !told.to_string().contains("acme/7"));
+    }
+
+    #[test]
+    fn an_alert_about_a_window_of_time_shows_no_conversation() {
+        let rule_id = Uuid::from_u128(9);
+        let alert = Alert {
+            alert_id: Uuid::from_u128(8),
+            rule_id,
+            rule_name: "Many fail".to_owned(),
+            severity: Severity::Warning,
+            evidence: None,
+        };
+        let data = [Data::AlertOpened(alert.clone()), Data::AlertAcknowledged(alert.clone()), Data::AlertResolved(alert)];
+        let mut record = record(data.to_vec());
+        for event in &mut record.events {
+            event.provider = Provider::Native;
+            event.external_id = Event::external_id_of_alert_rule(rule_id);
+        }
+        let messages = messages_of(&record);
+        assert_eq!(types(&messages), ["alert.opened", "alert.acknowledged", "alert.resolved"]);
+        let place = messages[0].conversation_id;
+        for message in &messages {
+            assert!(message.is_about_none() && message.conversation_id == place, "told in order");
+            let body = body(message);
+            assert_fits(&message.event_type, &body);
+            for name in ["conversation_id", "external_id", "provider"] {
+                assert_eq!(body["data"][name], Value::Null);
+            }
+            let text = text_of(&message.event_type, body.to_string().as_bytes()).body;
+            assert!(!text.contains("Conversation") && !text.contains("External id") && !text.contains("Provider"), "{text}");
+        }
     }
 
     #[test]

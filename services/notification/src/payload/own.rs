@@ -1,12 +1,12 @@
 //! What the service itself has to say.
 
 use bytes::Bytes;
-use colloquy_types::{ConversationId, Position, Timestamp};
+use colloquy_types::{Position, Timestamp};
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::endpoint::{DisabledReason, Endpoint};
-use crate::message::{Body, Message};
+use crate::message::{Body, Message, NOWHERE};
 
 /// Sent when somebody asks for it.
 pub const TEST: &str = "webhook.test";
@@ -89,7 +89,7 @@ fn message(endpoint: &Endpoint, message_id: Uuid, event_type: &str, at: Timestam
         organization_id: endpoint.organization_id.clone(),
         message_id,
         event_type: event_type.to_owned(),
-        conversation_id: ConversationId(Uuid::nil()),
+        conversation_id: NOWHERE,
         position: Position::START,
         at,
         body: Body::Ready(Bytes::from(body)),

@@ -14,9 +14,9 @@ use colloquy_types::{ConversationId, OrganizationId, Position, RecordId, Timesta
 use uuid::Uuid;
 
 use super::samples::{at, delivery, endpoint, message};
-use super::{Batch, Claimed, Finished, Known, Place, Store, migrations, open};
+use super::{Batch, Claimed, Finished, Known, Place, SetClientId, Store, migrations, open};
 use crate::delivery::{Attempt, Delivery, Status};
-use crate::endpoint::{DisabledReason, Endpoint, Filter, Kind, SealedSecrets};
+use crate::endpoint::{DisabledReason, Endpoint, Filter, Kind, PreviousSecret, SealedSecrets};
 use crate::message::Message;
 
 /// A store with a database of its own.
@@ -72,7 +72,8 @@ notification_store_suite!(
     intake::a_repeat_makes_no_deliveries_to_whoever_came_later,
     intake::the_same_ids_in_another_organization_are_another_message,
     intake::what_the_log_tells_late_is_told_although_it_was_added_before,
-    intake::what_is_known_is_completed_and_never_cleared,
+    intake::what_sources_say_is_completed_and_never_cleared,
+    intake::what_a_person_set_counts_whatever_is_said_before_or_later,
     intake::a_record_is_set_aside_once,
     intake::replicas_that_read_the_same_keep_it_once,
     queue::each_delivery_is_claimed_by_one,
@@ -207,7 +208,14 @@ mod endpoints {
             rate_limit: std::num::NonZeroU32::new(10_000),
             sealed_headers: Some(vec![0, 255]),
             header_names: vec!["x-key".to_owned()],
-            secrets: SealedSecrets { current: vec![0, 1], previous: Some(vec![2]), previous_expires_at: Some(at(9)) },
+            secrets: SealedSecrets {
+                current: vec![0, 1],
+                previous: [vec![2], vec![0, 255, 7], Vec::new()]
+                    .into_iter()
+                    .zip([9, 8, -3])
+                    .map(|(sealed, moment)| PreviousSecret { sealed, expires_at: at(moment) })
+                    .collect(),
+            },
             failing_since: Some(at(1)),
             disabled_reason: Some(DisabledReason::Failing),
             enabled: false,
@@ -366,12 +374,12 @@ mod intake {
         assert_eq!(fixture.store.apply(&both, Position::end_of(1), soon(), &|_| ()).await.unwrap(), Vec::<Uuid>::new());
     }
 
-    pub(super) async fn what_is_known_is_completed_and_never_cleared(fixture: &Fixture) {
+    pub(super) async fn what_sources_say_is_completed_and_never_cleared(fixture: &Fixture) {
         let key = |number| (acme(), ConversationId(Uuid::from_u128(number)));
         let known = |agent: Option<&str>, client: Option<&str>| Known {
             agent_id: agent.map(str::to_owned),
             client_id: client.map(str::to_owned),
-            channel: None,
+            ..Known::default()
         };
         let learn = |number, known| {
             let batch = Batch { known: vec![(acme(), ConversationId(Uuid::from_u128(number)), known)], ..Batch::default() };
@@ -391,6 +399,41 @@ mod intake {
         let batch = Batch { known: twice.map(|known| (acme(), key(4).1, known)).to_vec(), ..Batch::default() };
         fixture.store.apply(&batch, Position::START, soon(), &|_| ()).await.unwrap();
         assert_eq!(fixture.store.known(&[key(4)]).await.unwrap()[0].2, known(Some("z"), Some("y")));
+    }
+
+    pub(super) async fn what_a_person_set_counts_whatever_is_said_before_or_later(fixture: &Fixture) {
+        let conversation = |number| ConversationId(Uuid::from_u128(number));
+        let said = |client: &str| Known { client_id: Some(client.to_owned()), ..Known::default() };
+        let set = |client: Option<&str>, moment| Known {
+            set_client_id: Some(SetClientId { client_id: client.map(str::to_owned), at: at(moment) }),
+            ..Known::default()
+        };
+        let cases = [
+            (vec![said("acme"), set(None, 1)], None),
+            (vec![said("acme"), set(None, 1), said("acme")], None),
+            (vec![set(Some("beta"), 1), said("acme")], Some("beta")),
+            (vec![said("acme"), set(Some("beta"), 1), said("acme"), said("gamma")], Some("beta")),
+            (vec![set(Some("beta"), 1), said("acme"), set(None, 2), said("acme"), set(Some("gamma"), 3)], Some("gamma")),
+            // The order they are heard of in does not matter.
+            (vec![set(Some("gamma"), 3), set(None, 2), said("acme"), set(Some("beta"), 1)], Some("gamma")),
+            (vec![set(None, 2), set(Some("beta"), 1), said("acme")], None),
+        ];
+        for (number, (steps, expected)) in (1_u128..).zip(&cases) {
+            // One after the other, and all in one batch.
+            for step in steps {
+                let batch = Batch { known: vec![(acme(), conversation(number), step.clone())], ..Batch::default() };
+                fixture.store.apply(&batch, Position::START, soon(), &|_| ()).await.unwrap();
+            }
+            let all = steps.iter().map(|step| (acme(), conversation(100 + number), step.clone())).collect();
+            let batch = Batch { known: all, ..Batch::default() };
+            fixture.store.apply(&batch, Position::START, soon(), &|_| ()).await.unwrap();
+            for id in [conversation(number), conversation(100 + number)] {
+                let found = fixture.store.known(&[(acme(), id)]).await.unwrap();
+                assert_eq!(found[0].2.client_id(), *expected, "{steps:?}");
+                // Releases that do not know of it read the same.
+                assert_eq!(found[0].2.client_id.as_deref(), *expected, "{steps:?}");
+            }
+        }
     }
 
     pub(super) async fn a_record_is_set_aside_once(fixture: &Fixture) {

@@ -2,8 +2,11 @@
 
 use std::num::NonZeroU32;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use colloquy_storage::StoreError;
 use colloquy_types::{OrganizationId, Timestamp};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::Place;
@@ -11,11 +14,11 @@ use super::engine::{Columns, Engine, Value};
 use super::lanes::{Lane, settle};
 use super::sql::{SqlStore, key, organization_of, time_of};
 use crate::delivery::Status;
-use crate::endpoint::{DisabledReason, Endpoint, Filter, Kind, SealedSecrets};
+use crate::endpoint::{DisabledReason, Endpoint, Filter, Kind, PreviousSecret, SealedSecrets};
 
 const COLUMNS: &str = "organization_id, endpoint_id, kind, url, description, event_types, agent_id, client_id, channel, ordered, \
-     enabled, rate_limit, sealed_headers, header_names, secret, previous_secret, previous_secret_expires_at, failing_since, \
-     disabled_reason, created_at, updated_at, revision";
+     enabled, rate_limit, sealed_headers, header_names, secret, previous_secret, previous_secret_expires_at, older_secrets, \
+     failing_since, disabled_reason, created_at, updated_at, revision";
 
 fn word<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str, text: &str) -> Result<T, StoreError> {
     all.iter().copied().find(|one| name(*one) == text).ok_or_else(|| StoreError::Corrupt("a word of an endpoint".to_owned()))
@@ -23,6 +26,30 @@ fn word<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str, text: &str) -> Res
 
 fn list(text: &str) -> Result<Vec<String>, StoreError> {
     serde_json::from_str(text).map_err(|_| StoreError::Corrupt("a list of an endpoint".to_owned()))
+}
+
+/// Writes the previous secrets but the newest, which has columns of its own: there releases look for it that keep no more than one.
+fn older_secrets(secrets: &SealedSecrets) -> Option<String> {
+    let older = secrets.previous.get(1..).filter(|older| !older.is_empty())?;
+    let older: Vec<(String, i64)> =
+        older.iter().map(|secret| (STANDARD.encode(&secret.sealed), secret.expires_at.as_millis())).collect();
+    Some(json!(older).to_string())
+}
+
+fn previous_secrets(
+    newest: Option<Vec<u8>>,
+    expires_at: Option<i64>,
+    older: Option<String>,
+) -> Result<Vec<PreviousSecret>, StoreError> {
+    let corrupt = || StoreError::Corrupt("the secrets of an endpoint".to_owned());
+    let older: Vec<(String, i64)> = older.map_or(Ok(Vec::new()), |older| serde_json::from_str(&older)).map_err(|_| corrupt())?;
+    let newest = newest.zip(expires_at).map(|(sealed, at)| PreviousSecret { sealed, expires_at: time_of(at) });
+    let mut previous: Vec<PreviousSecret> = newest.into_iter().collect();
+    for (sealed, at) in older {
+        let sealed = STANDARD.decode(sealed).map_err(|_| corrupt())?;
+        previous.push(PreviousSecret { sealed, expires_at: time_of(at) });
+    }
+    Ok(previous)
 }
 
 fn read<E: Engine>(row: &E::Row) -> Result<Endpoint, StoreError> {
@@ -42,8 +69,7 @@ fn read<E: Engine>(row: &E::Row) -> Result<Endpoint, StoreError> {
         header_names: list(&columns.text()?)?,
         secrets: SealedSecrets {
             current: columns.bytes()?,
-            previous: columns.opt_bytes()?,
-            previous_expires_at: columns.opt_int()?.map(time_of),
+            previous: previous_secrets(columns.opt_bytes()?, columns.opt_int()?, columns.opt_text()?)?,
         },
         failing_since: columns.opt_int()?.map(time_of),
         disabled_reason: (columns.opt_text()?)
@@ -59,17 +85,23 @@ fn read<E: Engine>(row: &E::Row) -> Result<Endpoint, StoreError> {
 struct Lists {
     event_types: String,
     header_names: String,
+    older_secrets: Option<String>,
 }
 
 impl Lists {
     fn of(endpoint: &Endpoint) -> Self {
         let json = |list: &[String]| serde_json::Value::from(list).to_string();
-        Self { event_types: json(&endpoint.event_types), header_names: json(&endpoint.header_names) }
+        Self {
+            event_types: json(&endpoint.event_types),
+            header_names: json(&endpoint.header_names),
+            older_secrets: older_secrets(&endpoint.secrets),
+        }
     }
 }
 
 fn values<'a>(endpoint: &'a Endpoint, lists: &'a Lists) -> Vec<Value<'a>> {
     let time = |time: Option<Timestamp>| Value::OptInt(time.map(Timestamp::as_millis));
+    let previous = endpoint.secrets.previous.first();
     vec![
         Value::Text(endpoint.organization_id.as_str()),
         Value::Id(endpoint.endpoint_id),
@@ -86,8 +118,9 @@ fn values<'a>(endpoint: &'a Endpoint, lists: &'a Lists) -> Vec<Value<'a>> {
         Value::OptBytes(endpoint.sealed_headers.as_deref()),
         Value::Text(&lists.header_names),
         Value::Bytes(&endpoint.secrets.current),
-        Value::OptBytes(endpoint.secrets.previous.as_deref()),
-        time(endpoint.secrets.previous_expires_at),
+        Value::OptBytes(previous.map(|previous| previous.sealed.as_slice())),
+        time(previous.map(|previous| previous.expires_at)),
+        Value::OptText(lists.older_secrets.as_deref()),
         time(endpoint.failing_since),
         Value::OptText(endpoint.disabled_reason.map(DisabledReason::as_str)),
         Value::Int(endpoint.created_at.as_millis()),
@@ -214,8 +247,8 @@ impl<E: Engine> SqlStore<E> {
             .map(|(place, name)| format!("{name} = ${}", place + 1))
             .collect();
         let sql = format!(
-            "update endpoints set {}, failing_since = case when enabled then failing_since else $18 end \
-             where organization_id = $1 and endpoint_id = $2 and revision = $22 - 1",
+            "update endpoints set {}, failing_since = case when enabled then failing_since else $19 end \
+             where organization_id = $1 and endpoint_id = $2 and revision = $23 - 1",
             sets.join(", ")
         );
         if E::execute(&mut tx, &sql, &values(endpoint, &Lists::of(endpoint)), None).await? == 0 {

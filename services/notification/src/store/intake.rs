@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::engine::{Columns, Engine, Rows, Value};
 use super::lanes::{self, Lane, PutToWork, ordered_sql, settle};
-use super::sql::{SqlStore, organization_of, to_bigint};
-use super::{Batch, BeforeCommit, Known, body, revive};
+use super::sql::{SqlStore, organization_of, time_of, to_bigint};
+use super::{Batch, BeforeCommit, Known, SetClientId, body, revive};
 use crate::delivery::Delivery;
 use crate::message::{Body, Message};
 
@@ -18,18 +18,34 @@ const HEARD_EVERY_MS: i64 = 24 * 60 * 60 * 1_000;
 
 const DAY_OLD: &str = "conversations.heard_at < excluded.heard_at - cast($2 as bigint)";
 
+/// Whether what a person made of the customer is new: it is not older than what a person made of it before.
+const IS_SET: &str = "excluded.client_id_set_at >= coalesce(conversations.client_id_set_at, excluded.client_id_set_at)";
+
+/// What counts of the customer is in `client_id` too, where releases look that do not know of `set_client_id`.
 fn keep_known() -> String {
-    let names = ["agent_id", "client_id", "channel"];
+    let names = ["agent_id", "channel"];
     let sets = names.map(|name| format!("{name} = coalesce(excluded.{name}, conversations.{name})")).join(", ");
-    let news = names
-        .map(|name| format!("(excluded.{name} is not null and excluded.{name} is distinct from conversations.{name})"))
-        .join(" or ");
+    let is_news = |name: &str| format!("(excluded.{name} is not null and excluded.{name} is distinct from conversations.{name})");
+    let news = names.map(is_news).join(" or ");
+    let said = is_news("client_id");
     format!(
         "with {{k}} \
-         insert into conversations (organization_id, conversation_id, agent_id, client_id, channel, heard_at) \
-         select k.organization_id, k.conversation_id, k.agent_id, k.client_id, k.channel, cast($1 as bigint) from k where true \
-         on conflict (organization_id, conversation_id) do update set {sets}, heard_at = excluded.heard_at \
-         where {news} or {DAY_OLD}"
+         insert into conversations (organization_id, conversation_id, agent_id, client_id, channel, set_client_id, \
+             client_id_set_at, heard_at) \
+         select k.organization_id, k.conversation_id, k.agent_id, k.client_id, k.channel, k.set_client_id, k.client_id_set_at, \
+             cast($1 as bigint) \
+         from k where true \
+         on conflict (organization_id, conversation_id) do update set {sets}, \
+             client_id = case when {IS_SET} then excluded.set_client_id \
+                 when conversations.client_id_set_at is not null then conversations.set_client_id \
+                 else coalesce(excluded.client_id, conversations.client_id) end, \
+             set_client_id = case when {IS_SET} then excluded.set_client_id else conversations.set_client_id end, \
+             client_id_set_at = case when {IS_SET} then excluded.client_id_set_at else conversations.client_id_set_at end, \
+             heard_at = excluded.heard_at \
+         where {news} or {DAY_OLD} \
+             or (conversations.client_id_set_at is null and {said}) \
+             or ({IS_SET} and (excluded.client_id_set_at is distinct from conversations.client_id_set_at \
+                 or excluded.set_client_id is distinct from conversations.set_client_id))"
     )
 }
 
@@ -50,8 +66,10 @@ async fn write_known<E: Engine>(
         .text("organization_id", merged.keys().map(|(organization, _)| *organization))
         .id("conversation_id", merged.keys().map(|(_, conversation)| *conversation))
         .opt_text("agent_id", merged.values().map(|known| known.agent_id.as_deref()))
-        .opt_text("client_id", merged.values().map(|known| known.client_id.as_deref()))
-        .opt_text("channel", merged.values().map(|known| known.channel.as_deref()));
+        .opt_text("client_id", merged.values().map(Known::client_id))
+        .opt_text("channel", merged.values().map(|known| known.channel.as_deref()))
+        .opt_text("set_client_id", merged.values().map(|known| known.set_client_id.as_ref()?.client_id.as_deref()))
+        .opt_int("client_id_set_at", merged.values().map(|known| Some(known.set_client_id.as_ref()?.at.as_millis())));
     E::execute(connection, &keep_known(), &[Value::Int(now), Value::Int(HEARD_EVERY_MS)], Some(&rows)).await?;
     Ok(())
 }
@@ -218,7 +236,8 @@ impl<E: Engine> SqlStore<E> {
         conversations: &[(OrganizationId, ConversationId)],
     ) -> Result<Vec<(OrganizationId, ConversationId, Known)>, StoreError> {
         let sql = "with {k} \
-             select c.organization_id, c.conversation_id, c.agent_id, c.client_id, c.channel \
+             select c.organization_id, c.conversation_id, c.agent_id, c.client_id, c.channel, c.set_client_id, \
+                 c.client_id_set_at \
              from k cross join conversations c \
              where c.organization_id = k.organization_id and c.conversation_id = k.conversation_id";
         let rows = Rows::new(conversations.len())
@@ -230,8 +249,10 @@ impl<E: Engine> SqlStore<E> {
             let mut columns = Columns::<E>::of(row);
             let organization = organization_of(&columns.text()?)?;
             let conversation = ConversationId(columns.id()?);
-            let known = Known { agent_id: columns.opt_text()?, client_id: columns.opt_text()?, channel: columns.opt_text()? };
-            found.push((organization, conversation, known));
+            let (agent_id, client_id, channel) = (columns.opt_text()?, columns.opt_text()?, columns.opt_text()?);
+            let set_to = columns.opt_text()?;
+            let set_client_id = columns.opt_int()?.map(|at| SetClientId { client_id: set_to, at: time_of(at) });
+            found.push((organization, conversation, Known { agent_id, client_id, channel, set_client_id }));
         }
         Ok(found)
     }
@@ -324,8 +345,20 @@ impl<E: Engine> SqlStore<E> {
 }
 
 impl Known {
-    /// Adds what became known later.
+    /// Returns the organization's customer.
+    pub fn client_id(&self) -> Option<&str> {
+        match &self.set_client_id {
+            Some(set) => set.client_id.as_deref(),
+            None => self.client_id.as_deref(),
+        }
+    }
+
+    /// Adds what became known later. Of what people set the latest counts, whenever it is heard of.
     pub(crate) fn learn(&mut self, later: &Self) {
+        let set_at = |known: &Self| known.set_client_id.as_ref().map(|set| set.at);
+        if set_at(later).is_some() && set_at(later) >= set_at(self) {
+            self.set_client_id.clone_from(&later.set_client_id);
+        }
         for (mine, news) in
             [(&mut self.agent_id, &later.agent_id), (&mut self.client_id, &later.client_id), (&mut self.channel, &later.channel)]
         {

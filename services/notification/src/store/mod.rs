@@ -53,16 +53,28 @@ pub const READER: &str = "notification";
 pub struct Known {
     /// The agent that leads it.
     pub agent_id: Option<String>,
-    /// The organization's customer.
+    /// The organization's customer, as sources say; what counts is [`Known::client_id`].
     pub client_id: Option<String>,
     /// How it is carried.
     pub channel: Option<String>,
+    /// What a person made of the customer, if any did. Sources name theirs again with every delivery, and a person knows best: as
+    /// in the record, this counts whatever they say later.
+    pub set_client_id: Option<SetClientId>,
+}
+
+/// The customer a person gave a conversation.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SetClientId {
+    /// The customer; `None` when the person took it away.
+    pub client_id: Option<String>,
+    /// When: of several, the latest counts.
+    pub at: Timestamp,
 }
 
 /// What one batch of the log comes to.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Batch {
-    /// What became known of conversations; what is `None` stays as it was.
+    /// What became known of conversations; what is `None` stays as it was, and so does what a person set later.
     pub known: Vec<(OrganizationId, ConversationId, Known)>,
     /// What to tell. One that is there already stays as it is, and makes no deliveries.
     pub messages: Vec<Message>,

@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use crate::endpoint::Endpoint;
 use crate::message::Message;
-use crate::secrets::SecretBox;
+use crate::secrets::{SecretBox, Signing};
 use crate::send::{Outgoing, Secret};
 
 /// An enabled endpoint.
@@ -18,21 +18,18 @@ use crate::send::{Outgoing, Secret};
 pub(super) struct Target {
     pub(super) endpoint: Endpoint,
     headers: Vec<(String, Secret)>,
-    /// The present one, and the one before if there is one.
-    secrets: Vec<Secret>,
+    /// The present one, and those before. Whether one of those is still valid is decided with each attempt.
+    secrets: Vec<Signing>,
 }
 
 impl Target {
     pub(super) fn open(endpoint: Endpoint, secrets: &SecretBox) -> Result<Self, SealError> {
         let headers = secrets.open_headers(&endpoint)?;
-        // Whether the one before is still valid is decided with each attempt.
-        let secrets = secrets.open_secrets(&endpoint, Timestamp::MIN)?;
+        let secrets = secrets.open_secrets(&endpoint)?;
         Ok(Self { endpoint, headers, secrets })
     }
 
     pub(super) fn outgoing(&self, message: &Message, body: Bytes, at: Timestamp) -> Outgoing {
-        let expires_at = self.endpoint.secrets.previous_expires_at;
-        let valid = if expires_at.is_some_and(|expires_at| at < expires_at) { self.secrets.len() } else { 1 };
         Outgoing {
             kind: self.endpoint.kind,
             url: self.endpoint.url.clone(),
@@ -41,7 +38,7 @@ impl Target {
             at,
             body,
             headers: self.headers.clone(),
-            secrets: self.secrets.iter().take(valid).cloned().collect(),
+            secrets: self.secrets.iter().filter(|signing| signing.is_valid(at)).map(|signing| signing.secret.clone()).collect(),
         }
     }
 }

@@ -20,10 +20,14 @@ fn texts(description: &str) -> Value {
     list(json!({"type": "string"}), description)
 }
 
-pub(super) fn every_event(object: Object) -> Object {
+fn event(object: Object) -> Object {
     object
         .with("event_id", uuid("The event; a repeat has the same."))
         .with_nullable("position", integer("Its place in the log, ascending within an organization; null in a replay."))
+}
+
+pub(super) fn every_event(object: Object) -> Object {
+    event(object)
         .with("conversation_id", uuid("The conversation."))
         .with("external_id", text("The provider's own id of the conversation."))
         .with("provider", one_of(words!(Provider), "Who the conversation runs on."))
@@ -219,6 +223,17 @@ pub(super) fn lease(object: Object) -> Object {
         .with("state", one_of(words!(LeaseState), "What became of the lease."))
         .with("holder", text("Who holds it now, or held it."))
         .may_have("expires_at", time("When it runs out unless it is renewed."))
+}
+
+/// What every event has, as alerts have it.
+pub(super) fn every_alert(object: Object) -> Object {
+    event(object)
+        .with_nullable(
+            "conversation_id",
+            uuid("The conversation; null when the alert is about a window of time and not about one."),
+        )
+        .with_nullable("external_id", text("The provider's own id of the conversation; null without one."))
+        .with_nullable("provider", one_of(words!(Provider), "Who the conversation runs on; null without one."))
 }
 
 pub(super) fn alert(object: Object) -> Object {

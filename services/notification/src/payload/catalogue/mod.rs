@@ -7,10 +7,12 @@ mod session;
 
 use std::sync::LazyLock;
 
+use colloquy_events::Data;
 use serde_json::{Value, json};
 
 use super::agent_session::Phase;
 use super::{event, own};
+use crate::endpoint::is_in;
 use schema::{Object, time};
 
 /// One event type.
@@ -24,6 +26,8 @@ pub struct EventType {
     pub schema_json: String,
     /// A body, for example.
     pub example_json: String,
+    /// Whether it is made of what the history of a conversation has, so that it can be told again.
+    pub is_replayed: bool,
 }
 
 static EVENT_TYPES: LazyLock<Vec<EventType>> = LazyLock::new(|| {
@@ -47,6 +51,11 @@ pub fn is_type(name: &str) -> bool {
 /// Returns whether this names a group of event types, such as `turn.*`.
 pub fn is_group(name: &str) -> bool {
     name.strip_suffix(".*").is_some_and(|group| groups().any(|known| known == group))
+}
+
+/// Returns whether there is anything to tell again of this type, or of this group.
+pub fn is_replayed(listed: &str) -> bool {
+    event_types().iter().any(|event_type| event_type.is_replayed && is_in(listed, event_type.name))
 }
 
 /// Returns the names before the dot, each once.
@@ -92,7 +101,11 @@ const EVENTS: &[Row] = &[
     ("control.applied", "A command was carried out.", fields::command_done),
     ("control.rejected", "A command was not carried out, or nobody knows whether it was.", fields::command_refused),
     ("control.lease_changed", "Who holds a conversation changed.", fields::lease),
-    ("alert.opened", "An alert was raised.", fields::alert),
+    (
+        "alert.opened",
+        "An alert was raised. One about no conversation is told to endpoints without a filter, and to those that list alerts by name.",
+        fields::alert,
+    ),
     ("alert.acknowledged", "Somebody looks into an alert.", fields::alert),
     ("alert.resolved", "An alert is dealt with.", fields::alert),
 ];
@@ -109,21 +122,26 @@ const OWN: &[Row] = &[
 ];
 
 fn of_event((name, description, add): &Row) -> EventType {
-    let data = add(fields::every_event(Object::new()));
-    let example = event::body(&example::event(name), Some(example::POSITION)).unwrap_or_default();
+    let example = example::event(name);
+    let is_alert = matches!(example.data, Data::AlertOpened(_) | Data::AlertAcknowledged(_) | Data::AlertResolved(_));
+    let every = if is_alert { fields::every_alert } else { fields::every_event };
+    let data = add(every(Object::new()));
+    // Turns are kept by another service, as they are now and not as they came to be so.
+    let is_replayed = example.data.is_of_the_record() && !example.data.is_about_turns();
+    let example = event::body(&example, Some(example::POSITION)).unwrap_or_default();
     let schema_json = enveloped(name, description, data).to_string();
-    EventType { name, description, schema_json, example_json: String::from_utf8_lossy(&example).into_owned() }
+    EventType { name, description, schema_json, example_json: String::from_utf8_lossy(&example).into_owned(), is_replayed }
 }
 
 fn of_session(phase: Phase) -> EventType {
     let (name, description) = (phase.event_type(), session::description(phase));
     let schema_json = session::schema(phase).to_string();
-    EventType { name, description, schema_json, example_json: session::example(phase).to_string() }
+    EventType { name, description, schema_json, example_json: session::example(phase).to_string(), is_replayed: true }
 }
 
 fn of_own((name, description, add): &Row) -> EventType {
     let schema_json = enveloped(name, description, add(Object::new())).to_string();
-    EventType { name, description, schema_json, example_json: example::of_own(name).to_string() }
+    EventType { name, description, schema_json, example_json: example::of_own(name).to_string(), is_replayed: false }
 }
 
 fn enveloped(name: &str, description: &str, data: Object) -> Value {

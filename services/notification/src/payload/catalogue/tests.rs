@@ -71,6 +71,17 @@ fn names_are_in_order_and_each_once() {
 }
 
 #[test]
+fn what_a_history_has_not_cannot_be_told_again() {
+    for group in groups() {
+        let is_expected = !["alert", "speech", "transcript", "turn", "webhook", "webhook_endpoint"].contains(&group);
+        assert_eq!(is_replayed(&format!("{group}.*")), is_expected, "{group}");
+        for event_type in event_types().iter().filter(|event_type| is_in(&format!("{group}.*"), event_type.name)) {
+            assert_eq!(is_replayed(event_type.name), is_expected, "{}", event_type.name);
+        }
+    }
+}
+
+#[test]
 fn what_the_samples_of_every_provider_make_fits() {
     let mut seen = std::collections::BTreeSet::new();
     for provider in Provider::ALL {

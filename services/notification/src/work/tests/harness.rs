@@ -357,7 +357,7 @@ pub(super) fn endpoint(endpoint_id: Uuid, url: String, now: Timestamp) -> Endpoi
         rate_limit: None,
         sealed_headers: None,
         header_names: Vec::new(),
-        secrets: SealedSecrets { current: secret, previous: None, previous_expires_at: None },
+        secrets: SealedSecrets { current: secret, ..SealedSecrets::default() },
         failing_since: None,
         disabled_reason: None,
         created_at: now,

@@ -12,7 +12,7 @@ use standardwebhooks::Webhook;
 use tokio::time::Instant;
 
 use crate::delivery::Status;
-use crate::endpoint::DisabledReason;
+use crate::endpoint::{DisabledReason, PreviousSecret};
 use crate::kept::{Keeping, Kept};
 use crate::message::{Body, Message};
 use crate::payload::SnapshotError;
@@ -343,25 +343,29 @@ async fn a_rate_limit_is_kept() {
 }
 
 #[tokio::test]
-async fn during_a_rotation_both_secrets_sign_and_afterwards_only_the_new_one() {
+async fn earlier_secrets_sign_until_they_end_and_afterwards_only_the_new_one() {
     let mut harness = Harness::start().await;
-    let old = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-    let until = harness.clock.now().saturating_add_millis(60_000);
+    let (old, oldest) = ("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYX");
+    let began = harness.clock.now();
     let endpoint = harness
         .endpoint("a", |endpoint| {
-            let sealed = secrets().seal_secret(&acme(), endpoint.endpoint_id, &Secret(old.into())).unwrap();
-            endpoint.secrets.previous = Some(sealed);
-            endpoint.secrets.previous_expires_at = Some(until);
+            let previous = [(old, 60_000), (oldest, 30_000)].map(|(secret, millis)| PreviousSecret {
+                sealed: secrets().seal_secret(&acme(), endpoint.endpoint_id, &Secret(secret.into())).unwrap(),
+                expires_at: began.saturating_add_millis(millis),
+            });
+            endpoint.secrets.previous = previous.to_vec();
         })
         .await;
     let running = harness.ready().await;
-    for (old_is_valid, advance) in [(true, 60_000), (false, 0)] {
+    for (old_is_valid, oldest_is_valid, advance) in [(true, true, 30_000), (true, false, 30_000), (false, false, 0)] {
         let message = harness.messages(1, 1).remove(0);
         running.dispatcher.fresh(harness.keep(from_ref(&message), &[&endpoint]).await, Kept::already());
         harness.stands(&message, &endpoint, Status::Succeeded, 1).await;
         let heard = harness.receiver.heard("a").pop().unwrap();
         Webhook::new(SECRET).unwrap().verify(&heard.body, &heard.headers).unwrap();
-        assert_eq!(Webhook::new(old).unwrap().verify(&heard.body, &heard.headers).is_ok(), old_is_valid);
+        for (secret, is_valid) in [(old, old_is_valid), (oldest, oldest_is_valid)] {
+            assert_eq!(Webhook::new(secret).unwrap().verify(&heard.body, &heard.headers).is_ok(), is_valid);
+        }
         harness.clock.advance_millis(advance);
     }
     running.stop().await;
