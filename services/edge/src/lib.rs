@@ -8,7 +8,7 @@
 //! - `clients`: calls to the services, with the caller's key;
 //! - `shape`: what goes out;
 //! - `live`: what goes out as it happens;
-//! - `problem`, `request_id`, `layers`: errors and what stands around every route;
+//! - `problem`, `naming`, `request_id`, `layers`: errors, in the caller's words, and what stands around every route;
 //! - `openapi`, `docs`: the description of it all.
 
 mod accept;
@@ -18,6 +18,7 @@ mod clients;
 mod docs;
 mod layers;
 mod live;
+mod naming;
 mod openapi;
 mod path;
 mod problem;

@@ -8,14 +8,15 @@ use crate::{problem, routes};
 const ABOUT: &str = "The system of record for conversations that AI agents have with people. Send an API key as `x-api-key: KEY` \
 or `Authorization: Bearer KEY` (on `/v1/convai` also `xi-api-key: KEY`). Times are RFC 3339 UTC with milliseconds unless a name \
 ends in `_unix` (seconds) or `_ms`; what is not known is `null`. Errors are `application/problem+json` (RFC 9457); unknown query \
-parameters are a 400. Every response carries `x-request-id`. Every write answers with a position (`x-colloquy-position`), and a \
-read with `min_position` waits until it has seen that position. Everything under `/v1/conversations` and `/v1/agents` also stands \
+parameters are a 400. Every response carries `x-request-id`. What is written of conversations (events, webhooks and their retries \
+from quarantine, changes, recordings, feedback and commands) is answered with a position (`x-colloquy-position`), and a read with \
+`min_position` waits until it has seen that position. Everything under `/v1/conversations` and `/v1/agents` also stands \
 under `/v1/voiceai/conversations` and `/v1/voiceai/agents`.";
 
 /// Joins the descriptions of the routes under `/v1`, and adds the rest.
-pub(crate) fn complete(one: OpenApi, other: OpenApi) -> OpenApi {
-    let mut routes = one;
-    routes.merge(other);
+pub(crate) fn complete(groups: [OpenApi; 4]) -> OpenApi {
+    let [mut routes, others @ ..] = groups;
+    others.into_iter().for_each(|other| routes.merge(other));
     let mut paths = PathsBuilder::new();
     for (path, item) in routes.paths.paths {
         paths = paths.path(format!("/v1{path}"), item);
@@ -102,7 +103,8 @@ fn describe_optional_objects(schema: &mut Value) {
 
 /// Every key of an answer is there, be it `null`; only what is sent can leave some out.
 fn require_every_key(document: &mut Value) {
-    const SENT: [&str; 30] = [
+    const SENT: [&str; 34] = [
+        "AlertRuleChange",
         "AnalysisSettingsChange",
         "AnalyticsComparison",
         "AnalyticsFormula",
@@ -110,6 +112,7 @@ fn require_every_key(document: &mut Value) {
         "AnalyticsQuestion",
         "AnalyticsSegment",
         "AnalyticsTime",
+        "AnalyzerChange",
         "BacktestStretch",
         "ConversationChange",
         "NativeEvent",
@@ -124,6 +127,7 @@ fn require_every_key(document: &mut Value) {
         "NewCommand",
         "NewEndpointFilter",
         "NewFeedback",
+        "NewProviderAccess",
         "NewReplay",
         "NewRun",
         "NewScorecardQuestion",
@@ -133,6 +137,7 @@ fn require_every_key(document: &mut Value) {
         "NewWebhookEndpoint",
         "SourceChange",
         "Stretch",
+        "WebhookEndpointChange",
     ];
     const OPTIONAL: [(&str, &str); 2] = [("ConversationPage", "total"), ("Problem", "errors")];
     let schemas = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut);

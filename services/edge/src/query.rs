@@ -205,9 +205,14 @@ impl Query {
         self.integer("min_position", 0..=u64::MAX >> 1).unwrap_or_default()
     }
 
+    /// Returns whether a parameter is given.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.pairs.iter().any(|(given, _)| given == name)
+    }
+
     /// Refuses a parameter that exists but is not served.
     pub(crate) fn refuse(&mut self, name: &'static str, message: &str) {
-        if self.pairs.iter().any(|(given, _)| given == name) {
+        if self.has(name) {
             self.errors.add(name, message);
             self.pairs.retain(|(given, _)| given != name);
         }
@@ -220,7 +225,7 @@ impl Query {
 
     /// Notes that a parameter is missing; one that is there and bad was noted when it was read.
     pub(crate) fn complain_of_missing(&mut self, name: &'static str, message: impl ToString) {
-        if !self.pairs.iter().any(|(given, _)| given == name) {
+        if !self.has(name) {
             self.errors.add(name, message);
         }
     }

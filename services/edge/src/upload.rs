@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use futures::{Stream, StreamExt};
 use http::HeaderMap;
 use tokio::sync::mpsc;
-use tonic::{Response, Status};
+use tonic::Response;
 
 use crate::body::{content_length, waits_for_permission};
 use crate::problem::Refusal;
@@ -58,7 +58,7 @@ pub(crate) async fn pass_on<M, R>(
     limits: Limits,
     head: M,
     wrap: fn(Bytes) -> M,
-    call: impl FnOnce(Messages<M>) -> BoxFuture<'static, Result<Response<R>, Status>>,
+    call: impl FnOnce(Messages<M>) -> BoxFuture<'static, Result<Response<R>, Refusal>>,
 ) -> Result<Response<R>, Refusal>
 where
     M: Send + 'static,
@@ -78,7 +78,7 @@ where
                 biased;
                 answer = &mut call => Some(answer),
                 moved = &mut moving => match moved {
-                    Moved::All => return (&mut call).await.map_err(Refusal::from),
+                    Moved::All => return (&mut call).await,
                     Moved::Unwanted => None,
                     Moved::Refused(refusal) => return Err(refusal),
                 },
@@ -89,7 +89,7 @@ where
             None => (&mut call).await,
         };
         discard_if(may_discard, &mut body).await;
-        answer.map_err(Refusal::from)
+        answer
     };
     match tokio::time::timeout(limits.total, work).await {
         Ok(Err(refusal)) if refusal.status() == http::StatusCode::PAYLOAD_TOO_LARGE => {

@@ -155,7 +155,7 @@ impl CatchUp {
             if let Ok(event) = Event::try_from(event)
                 && event.data.is_public()
                 && listener.kinds.contains(event.data.kind())
-                && self.wants(live, listener, event.conversation_id, position).await
+                && self.wants(live, listener, &event, position).await
                 && position > *sent
                 && let Some(frame) = Frames::new(position, event).get(listener.with_words)
             {
@@ -168,10 +168,14 @@ impl CatchUp {
         }
     }
 
-    async fn wants(&mut self, live: &Live, listener: &Listener, id: ConversationId, position: Position) -> bool {
+    async fn wants(&mut self, live: &Live, listener: &Listener, event: &Event, position: Position) -> bool {
         if listener.narrowing.is_none() {
             return true;
         }
+        if event.is_about_no_conversation() {
+            return false;
+        }
+        let id = event.conversation_id;
         if let Some(wanted) = self.wanted.get(&id) {
             return *wanted;
         }

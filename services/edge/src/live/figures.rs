@@ -1,4 +1,5 @@
-//! Figures so far: read again when something happened that changes them, not too often, once for everybody who listens.
+//! Figures so far: read again when something happened that changes them, not too often, once for everybody who listens. What analysers
+//! say is in the frames of those only whose keys may read analytics.
 //!
 //! Analysers come about a second behind. So what they say of the last words before a pause is looked for a little later, a few times
 //! at most, and sent when it is there: nobody has to speak again for the mood to be shown.
@@ -18,7 +19,7 @@ use tonic::{Code, Response, Status};
 
 use super::Live;
 use super::frame::Frame;
-use super::hub::Due;
+use super::hub::{Due, FigureFrames};
 use super::kinds::METRICS;
 use super::mood::Mood;
 use crate::shape::metrics::Metrics;
@@ -260,14 +261,19 @@ async fn send(live: &Live, due: &Due, mood: impl Future<Output = Mood>) -> Optio
     let (figures, record, mood) =
         tokio::join!(transcripts.get_figures(calling.call(figures)), conversations.get_conversation(calling.call(record)), mood,);
     let Mood { judgement, through } = mood;
-    let frame = || {
+    let frames = || {
         let (figures, record) = (figures_so_far(figures).ok()?, record.ok()?.into_inner().conversation?);
         let now = live.clock.now();
-        let metrics = Metrics::of(&record, figures, judgement, now);
-        Frame::new(METRICS, None, Some(due.conversation_id), now, metrics)
+        let frame = |judgement| {
+            let metrics = Metrics::of(&record, figures.clone(), judgement, now);
+            Frame::new(METRICS, None, Some(due.conversation_id), now, metrics)
+        };
+        let without_mood = frame(None)?;
+        let with_mood = if judgement.is_some() { frame(judgement)? } else { without_mood.clone() };
+        Some(FigureFrames { with_mood, without_mood })
     };
-    let Some(frame) = frame() else { return through.and(Some(Position::START)) };
-    live.hub.hand_out_figures(&due.topic, due.conversation_id, &frame);
+    let Some(frames) = frames() else { return through.and(Some(Position::START)) };
+    live.hub.hand_out_figures(&due.topic, due.conversation_id, &frames);
     through
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Frame {
 #[derive(Serialize)]
 struct OfEvent<'a> {
     position: u64,
-    conversation_id: ConversationId,
+    conversation_id: Option<ConversationId>,
     at: Timestamp,
     /// Its kind is `type`, and what it says `data`.
     #[serde(flatten)]
@@ -40,9 +40,9 @@ struct Other<'a, T> {
 impl Frame {
     /// Returns the frame of an event that may be shown; `None` when it cannot be written.
     pub(super) fn of_event(position: Position, event: &Event) -> Option<Self> {
-        let frame =
-            OfEvent { position: position.0, conversation_id: event.conversation_id, at: event.occurred_at, data: &event.data };
-        Some(Self { position: Some(position), conversation_id: Some(event.conversation_id), text: write(&frame)? })
+        let conversation_id = (!event.is_about_no_conversation()).then_some(event.conversation_id);
+        let frame = OfEvent { position: position.0, conversation_id, at: event.occurred_at, data: &event.data };
+        Some(Self { position: Some(position), conversation_id, text: write(&frame)? })
     }
 
     /// Returns another frame; `None` when it cannot be written.
@@ -82,6 +82,11 @@ impl Frames {
         Self { position, event, whole: None, wordless: None }
     }
 
+    /// Returns whether they are about no conversation.
+    pub(super) fn are_about_no_conversation(&self) -> bool {
+        self.event.is_about_no_conversation()
+    }
+
     /// Returns what the frames are made of.
     pub(super) fn data(&self) -> &Data {
         &self.event.data
@@ -104,9 +109,10 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
-    use colloquy_events::{Analysis, Authority, Recording, RecordingChannel, Role, ToolCall, Turn, Word};
+    use colloquy_events::{Alert, Analysis, Authority, Recording, RecordingChannel, Role, Severity, ToolCall, Turn, Word};
     use colloquy_types::{EventId, Provider, TurnId};
     use serde_json::Value;
+    use uuid::Uuid;
 
     use super::*;
 
@@ -122,6 +128,36 @@ mod tests {
         };
         let mut frames = Frames::new(Position::new(3, 1), event);
         [true, false].map(|with_words| serde_json::from_slice(&frames.get(with_words).unwrap().text).unwrap())
+    }
+
+    #[test]
+    fn an_alert_about_a_window_names_no_conversation() {
+        let rule_id = Uuid::from_u128(7);
+        let alert = Alert {
+            alert_id: Uuid::from_u128(8),
+            rule_id,
+            rule_name: "r".to_owned(),
+            severity: Severity::Warning,
+            evidence: None,
+        };
+        let event = |external_id: String| Event {
+            event_id: EventId::generate(),
+            conversation_id: ConversationId(Uuid::from_u128(9)),
+            provider: Provider::Native,
+            external_id,
+            occurred_at: Timestamp::default(),
+            ordinal: 0,
+            data: Data::AlertOpened(alert.clone()),
+        };
+        for (external_id, shown) in [
+            (Event::external_id_of_alert_rule(rule_id), Value::Null),
+            ("call-1".to_owned(), Uuid::from_u128(9).to_string().into()),
+        ] {
+            let mut frames = Frames::new(Position::new(3, 1), event(external_id));
+            let frame: Value = serde_json::from_slice(&frames.get(true).unwrap().text).unwrap();
+            assert_eq!(frame["conversation_id"], shown);
+            assert_eq!(frames.are_about_no_conversation(), shown.is_null());
+        }
     }
 
     #[test]

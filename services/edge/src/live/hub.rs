@@ -47,6 +47,8 @@ struct Organization {
 pub(super) struct Subscriber {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) with_words: bool,
+    /// Whether what analysers say so far is for it.
+    pub(super) with_mood: bool,
     pub(super) kinds: Kinds,
     pub(super) narrowing: Narrowing,
     pub(super) key: Arc<ListeningKey>,
@@ -70,6 +72,14 @@ pub(super) struct Subscription {
 /// Somebody wants to listen for as long as this lives.
 pub(super) struct Wanted(Hub);
 
+/// Figures as they are sent.
+pub(super) struct FigureFrames {
+    /// For who may know what analysers say so far.
+    pub(super) with_mood: Frame,
+    /// For everybody else.
+    pub(super) without_mood: Frame,
+}
+
 /// Figures that changed, and may now be read.
 pub(super) struct Due {
     pub(super) topic: Topic,
@@ -79,7 +89,7 @@ pub(super) struct Due {
     pub(super) position: Position,
     /// Whether analysers will have something to say of what happened there.
     pub(super) is_analysed: bool,
-    /// In whose name.
+    /// In whose name: of somebody who may know what analysers say, if anybody who listens may.
     pub(super) key: Arc<ListeningKey>,
 }
 
@@ -156,17 +166,19 @@ impl Hub {
         due
     }
 
-    /// Hands figures to whoever listens to the conversation and wants them.
-    pub(super) fn hand_out_figures(&self, topic: &Topic, conversation_id: ConversationId, frame: &Frame) {
+    /// Hands figures to whoever listens to the conversation and wants them, each as they may be seen.
+    pub(super) fn hand_out_figures(&self, topic: &Topic, conversation_id: ConversationId, frames: &FigureFrames) {
         let mut index = self.lock();
         let Some(organization) = index.organizations.get_mut(topic.organization_id.as_str()) else { return };
         let facts = organization.memory.get(conversation_id);
         let of_conversation = organization.conversations.get(&conversation_id).into_iter().flatten();
         let metrics = Kinds::of(METRICS);
-        let wants =
-            |subscriber: &&Arc<Subscriber>| subscriber.kinds.have(metrics) && subscriber.narrowing.wants(facts) == Some(true);
-        for subscriber in of_conversation.chain(&organization.everything).filter(wants) {
-            subscriber.mailbox.push(frame, false);
+        for subscriber in of_conversation.chain(&organization.everything).filter(|subscriber| subscriber.kinds.have(metrics)) {
+            let wants = subscriber.narrowing.wants(facts);
+            if wants != Some(false) {
+                let frame = if subscriber.with_mood { &frames.with_mood } else { &frames.without_mood };
+                subscriber.mailbox.push(frame, wants.is_none());
+            }
         }
     }
 
@@ -245,6 +257,8 @@ impl Index {
         for subscriber in organization.everything.iter().filter(|subscriber| subscriber.kinds.have(kind)) {
             let wants = match subscriber.narrowing.is_none() {
                 true => Some(true),
+                // Who asks for some conversations does not ask for what is about none.
+                false if frames.are_about_no_conversation() => Some(false),
                 false => subscriber.narrowing.wants(organization.memory.get(conversation_id)),
             };
             if wants != Some(false)
@@ -266,11 +280,13 @@ impl Organization {
         let metrics = Kinds::of(METRICS);
         let for_figures = |subscriber: &&Arc<Subscriber>| subscriber.kinds.have(metrics);
         let watching = self.conversations.get(&conversation_id).map_or(&[][..], Vec::as_slice);
-        let first_watching = watching.iter().find(for_figures);
-        let first = first_watching.or_else(|| self.everything.iter().find(for_figures))?;
-        let organization_id = first.key.identity.organization_id.clone();
+        let mut listening = watching.iter().chain(&self.everything).filter(for_figures).peekable();
+        let first = *listening.peek()?;
+        // Read once for all of them: what only some may see is then left out for the others.
+        let reads = listening.find(|subscriber| subscriber.with_mood).unwrap_or(first);
+        let organization_id = reads.key.identity.organization_id.clone();
         let topic = Topic { organization_id, conversation_id: Some(conversation_id) };
-        let (watched, key) = (first_watching.is_some(), Arc::clone(&first.key));
+        let (watched, key) = (watching.iter().any(|subscriber| for_figures(&subscriber)), Arc::clone(&reads.key));
         Some(Due { topic, conversation_id, watched, position, is_analysed, key })
     }
 }
@@ -344,7 +360,7 @@ mod tests {
 
     fn subscriber(seat: &Seat) -> Subscriber {
         let (mailbox, key) = (Arc::clone(&seat.mailbox), Arc::clone(&seat.key));
-        Subscriber { mailbox, with_words: true, kinds: Kinds::ALL, narrowing: Narrowing::default(), key }
+        Subscriber { mailbox, with_words: true, with_mood: false, kinds: Kinds::ALL, narrowing: Narrowing::default(), key }
     }
 
     fn progress(position: Position) -> pb::TailResponse {

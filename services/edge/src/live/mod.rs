@@ -71,7 +71,7 @@ use figures::Figures;
 use hub::Hub;
 use keys::Keys;
 
-pub(crate) use opening::{Of, open};
+pub(crate) use opening::{Of, open, with_offered_key};
 pub use settings::StreamSettings;
 
 /// How long streams may take to say goodbye when the process stops.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::Request;
+use axum::middleware::Next;
 use axum::response::Response;
 use colloquy_proto::conversation::v1 as conversation;
 use colloquy_service::Caller;
@@ -21,6 +22,7 @@ use super::session::{Begin, Listener};
 use super::websocket::Handshake;
 use super::{Live, session, snapshot, sse, websocket};
 use crate::clients::Calling;
+use crate::naming::OF_CONVERSATION;
 use crate::problem::Refusal;
 use crate::query::Query;
 
@@ -51,6 +53,20 @@ enum Carrier {
     Events,
 }
 
+/// Takes the key that a WebSocket offers among its protocols for the request's, unless the request presents one as all do. This comes
+/// before anything else of the request is looked at.
+pub(crate) async fn with_offered_key(mut request: Request, next: Next) -> Response {
+    let headers = request.headers_mut();
+    let presented = headers.contains_key("x-api-key") || headers.contains_key(AUTHORIZATION);
+    if !presented
+        && websocket::is_asked_for(headers)
+        && let Some(key) = websocket::offered_key(headers)
+    {
+        headers.insert("x-api-key", key);
+    }
+    next.run(request).await
+}
+
 /// Answers a request for a stream.
 ///
 /// # Errors
@@ -73,6 +89,7 @@ pub(crate) async fn open(live: &Arc<Live>, of: Of, request: Request) -> Result<R
     let mut listener = Box::new(Listener {
         topic: Topic { organization_id, conversation_id },
         with_words: caller.has(Scope::TranscriptsRead),
+        with_mood: caller.has(Scope::AnalyticsRead),
         kinds: asked.kinds,
         narrowing: asked.narrowing,
         subscription: None,
@@ -144,12 +161,7 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<Position>, Refusal> {
 
 fn carrier(parts: &mut Parts) -> Result<Carrier, Refusal> {
     if websocket::is_asked_for(&parts.headers) {
-        let handshake = Handshake::read(parts)?;
-        let presented = parts.headers.contains_key("x-api-key") || parts.headers.contains_key(AUTHORIZATION);
-        if let Some(key) = websocket::offered_key(&parts.headers).filter(|_| !presented) {
-            parts.headers.insert("x-api-key", key);
-        }
-        return Ok(Carrier::WebSocket(Box::new(handshake)));
+        return Ok(Carrier::WebSocket(Box::new(Handshake::read(parts)?)));
     }
     if parts.method == http::Method::GET && sse::are_asked_for(&parts.headers) {
         return Ok(Carrier::Events);
@@ -180,7 +192,8 @@ async fn resolve(
     // What was handed out is there to be read: who hears of a conversation on one stream can open its own.
     let min_position = known_until.0;
     let request = conversation::GetConversationRequest { conversation_id: name, min_position, ..Default::default() };
-    live.conversations.clone().get_conversation(calling.call(request)).await?;
+    let found = live.conversations.clone().get_conversation(calling.call(request)).await;
+    found.map_err(|status| OF_CONVERSATION.refuse(status))?;
     // The service would have refused what is no name.
     id.map_err(|_| Refusal::internal())
 }

@@ -31,6 +31,7 @@ const LOG_PATIENCE: Duration = Duration::from_secs(30);
 pub(super) struct Listener {
     pub(super) topic: Topic,
     pub(super) with_words: bool,
+    pub(super) with_mood: bool,
     pub(super) kinds: Kinds,
     pub(super) narrowing: Narrowing,
     /// Put up once the client gets what happens, and gone before the seat is.
@@ -89,6 +90,7 @@ impl Listener {
         let subscriber = Subscriber {
             mailbox: Arc::clone(&self.seat.mailbox),
             with_words: self.with_words,
+            with_mood: self.with_mood,
             kinds: self.kinds,
             narrowing: self.narrowing.clone(),
             key: Arc::clone(&self.seat.key),

@@ -9,10 +9,13 @@ use colloquy_proto::conversation::v1 as pb;
 use crate::Edge;
 use crate::answer::json;
 use crate::clients::Calling;
+use crate::naming::Naming;
 use crate::path::Id;
 use crate::problem::Refusal;
 use crate::query::{NoQuery, Query};
 use crate::shape::agent::{Agent, AgentDetail, AgentPage};
+
+const OF_AGENT: Naming = Naming::of(&[("agent_id", "id")]);
 
 /// List agents
 ///
@@ -52,6 +55,7 @@ pub(super) async fn read(
     _: NoQuery,
 ) -> Result<Response, Refusal> {
     let request = pb::GetAgentRequest { agent_id, organization_id: String::new() };
-    let answer = edge.clients.conversations.clone().get_agent(calling.call(request)).await?.into_inner();
+    let answer = edge.clients.conversations.clone().get_agent(calling.call(request)).await;
+    let answer = answer.map_err(|status| OF_AGENT.refuse(status))?.into_inner();
     json(&AgentDetail::from(answer.agent.ok_or_else(Refusal::internal)?))
 }

@@ -16,6 +16,7 @@ use crate::Edge;
 use crate::answer::{created, json};
 use crate::body::{self, JSON, MAX_SMALL_BODY_BYTES, MERGE_PATCH, Member, Object};
 use crate::clients::Calling;
+use crate::naming::Naming;
 use crate::path::UuidId;
 use crate::problem::{Refusal, finish};
 use crate::query::{NoQuery, Query};
@@ -24,6 +25,13 @@ use crate::shape::time::to_message;
 
 const LONGEST_S: i64 = 3_660 * 86_400;
 const A_LENGTH: &str = "a length of time such as 90s, 15m, 2h or 7d, or a number of seconds";
+
+/// The parts of a rule over a window stand beside it; only what it looks at is one.
+const OF_RULE: Naming =
+    Naming::of(&[("rule.metric.field", "metric.field"), ("rule.metric.op", "metric.op"), ("rule.metric.", ""), ("rule.", "")]);
+/// The same, of a rule that is a part of the body.
+const OF_BACKTEST: Naming =
+    Naming::of(&[("rule.metric.field", "rule.metric.field"), ("rule.metric.op", "rule.metric.op"), ("rule.metric.", "rule.")]);
 
 /// A rule to make. One on a single conversation has `conditions`; one over a window has `metric`, `window`, `comparison` and
 /// `threshold` too.
@@ -54,6 +62,53 @@ pub(super) struct NewAlertRule {
     /// `absolute` (default), `relative` (to the window before) or `share` (of conversations).
     comparison: Option<String>,
     /// What the value is compared with.
+    threshold: Option<f64>,
+    /// `gt` (default), `gte`, `lt` or `lte`: how the value stands to the threshold when it is too bad.
+    direction: Option<String>,
+    /// A threshold that only warns.
+    warning_threshold: Option<f64>,
+    /// Fewer conversations than this say nothing.
+    min_count: Option<u32>,
+    /// What no data means: `ignore` (default), `ok` or `alert`.
+    no_data: Option<String>,
+    /// How far on the good side of the threshold the value must be to be good again, as a part of the threshold; default 0.05.
+    recovery_margin: Option<f64>,
+    /// How often to tell again while an alert stays open and nobody has acknowledged it.
+    #[schema(value_type = Option<String>)]
+    renotify_after: Option<String>,
+    /// Raises nothing until then (RFC 3339).
+    #[schema(format = DateTime)]
+    muted_until: Option<String>,
+}
+
+/// A change of a rule: a JSON merge patch (RFC 7396). What is absent stays; `null` takes a value away, and its default counts again.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `read_parts` reads")]
+pub(super) struct AlertRuleChange {
+    /// What people call it; cannot be taken away.
+    #[schema(max_length = 200)]
+    name: Option<String>,
+    /// `info`, `warning` or `critical`; cannot be taken away.
+    severity: Option<String>,
+    /// `conversation` or `metric`.
+    scope: Option<String>,
+    /// What must hold, all of it; at most 20.
+    conditions: Option<Vec<NewAlertCondition>>,
+    /// How many of the conditions must hold: `all` (default) or `any` of them.
+    r#match: Option<String>,
+    /// Which conversations it watches, all of it: the list's parameter names.
+    #[schema(value_type = Option<Object>)]
+    filter: Option<()>,
+    /// Whether it watches at all; default true.
+    enabled: Option<bool>,
+    /// What a rule over a window looks at.
+    metric: Option<NewAlertMetric>,
+    /// How long the window is: `15m`, `2h`, `7d`, or seconds.
+    #[schema(value_type = Option<String>)]
+    window: Option<String>,
+    /// `absolute` (default), `relative` (to the window before) or `share` (of conversations).
+    comparison: Option<String>,
+    /// What the value is compared with; cannot be taken away.
     threshold: Option<f64>,
     /// `gt` (default), `gte`, `lt` or `lte`: how the value stands to the threshold when it is too bad.
     direction: Option<String>,
@@ -138,7 +193,8 @@ pub(super) async fn create(
     let (rule, _) = read_rule(Object::from_body(&body)?, &mut errors);
     finish(errors)?;
     let request = pb::CreateAlertRuleRequest { rule: Some(rule) };
-    let answer = edge.clients.alerts.clone().create_alert_rule(calling.call(request)).await?.into_inner();
+    let answer = edge.clients.alerts.clone().create_alert_rule(calling.call(request)).await;
+    let answer = answer.map_err(|status| OF_RULE.refuse(status))?.into_inner();
     let rule = answer.rule.ok_or_else(Refusal::internal)?;
     let location = format!("/v1/alert-rules/{}", rule.rule_id);
     created(&AlertRule::from(rule), Some(&location))
@@ -182,7 +238,7 @@ pub(super) async fn read(
 /// What is absent stays; `conditions` and `filter` are replaced as a whole; `null` takes a value away. Needs the scope `admin`.
 #[utoipa::path(patch, path = "/alert-rules/{id}", tag = "Alerts", operation_id = "update_alert_rule",
     params(("id" = String, Path, description = "UUID of the rule.")),
-    request_body(content((NewAlertRule = "application/json"), (NewAlertRule = "application/merge-patch+json"))),
+    request_body(content((AlertRuleChange = "application/json"), (AlertRuleChange = "application/merge-patch+json"))),
     responses((status = 200, description = "The rule as it is now.", body = AlertRule)))]
 pub(super) async fn update(
     State(edge): State<Arc<Edge>>,
@@ -197,7 +253,8 @@ pub(super) async fn update(
     finish(errors)?;
     rule.rule_id = rule_id;
     let request = pb::UpdateAlertRuleRequest { rule: Some(rule), update_mask: Some(prost_types::FieldMask { paths }) };
-    let answer = edge.clients.alerts.clone().update_alert_rule(calling.call(request)).await?.into_inner();
+    let answer = edge.clients.alerts.clone().update_alert_rule(calling.call(request)).await;
+    let answer = answer.map_err(|status| OF_RULE.refuse(status))?.into_inner();
     json(&AlertRule::from(answer.rule.ok_or_else(Refusal::internal)?))
 }
 
@@ -242,7 +299,8 @@ pub(super) async fn backtest(
 
 /// Try a new alert rule on history
 ///
-/// The same, of a rule that is not kept. Needs the scope `analytics:read`.
+/// The same, of a rule that is not kept. Needs the scope `analytics:read`, and `transcripts:read` too when the rule listens for words
+/// (`text`, `user_text` or `agent_text`): who may not read words may not ask for them.
 #[utoipa::path(post, path = "/alert-rules/backtest", tag = "Alerts", operation_id = "backtest_new_alert_rule",
     request_body = NewBacktest,
     responses((status = 200, description = "What it would have raised.", body = Backtest)))]
@@ -266,7 +324,8 @@ pub(super) async fn backtest_new(
 }
 
 async fn try_on_history(edge: &Edge, calling: &Calling, request: pb::BacktestAlertRuleRequest) -> Result<Response, Refusal> {
-    let answer = edge.clients.alerts.clone().backtest_alert_rule(calling.call(request)).await?.into_inner();
+    let answer = edge.clients.alerts.clone().backtest_alert_rule(calling.call(request)).await;
+    let answer = answer.map_err(|status| OF_BACKTEST.refuse(status))?.into_inner();
     json(&Backtest::from(answer))
 }
 
@@ -280,10 +339,7 @@ fn read_rule(mut object: Object<'_>, errors: &mut FieldErrors) -> (pb::AlertRule
     if object.raw("metric").value().is_some() && !object.raw("threshold").is_given() {
         errors.add(object.path_of("threshold"), "is required: with it the value is compared");
     }
-    let is_silent = object.raw("enabled").value().is_none();
-    let (mut rule, paths) = read_parts(object, errors);
-    rule.enabled |= is_silent;
-    (rule, paths)
+    read_parts(object, errors)
 }
 
 /// The parts of a rule over a window, which are one in the service's message.
@@ -306,7 +362,8 @@ fn read_parts(mut object: Object<'_>, errors: &mut FieldErrors) -> (pb::AlertRul
         conditions: elements(&mut object, "conditions", errors, read_condition),
         r#match: object.text("match", errors).value().unwrap_or_default(),
         filter: filter(&mut object, errors),
-        enabled: object.read("enabled", "true or false", errors).value().unwrap_or_default(),
+        // What is taken away is its default, as if it had never been said.
+        enabled: object.read("enabled", "true or false", errors).value().unwrap_or(true),
         renotify_after: length(&mut object, "renotify_after", errors),
         muted_until: time(&mut object, "muted_until", errors),
         metric,

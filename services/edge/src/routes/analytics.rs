@@ -8,6 +8,7 @@ use colloquy_proto::analytics::v1 as pb;
 use colloquy_proto::conversation::v1::ConversationFilter;
 use colloquy_service::FieldErrors;
 use serde_json::value::RawValue;
+use tonic::Status;
 use utoipa::ToSchema;
 
 use super::listing::{self, read_filter_object};
@@ -15,6 +16,7 @@ use crate::Edge;
 use crate::answer::json;
 use crate::body::{self, JSON, MAX_SMALL_BODY_BYTES, MERGE_PATCH, Member, Object};
 use crate::clients::Calling;
+use crate::naming::{Naming, OF_CONVERSATION};
 use crate::path::Id;
 use crate::problem::{Refusal, finish};
 use crate::query::{NoQuery, Query};
@@ -25,6 +27,10 @@ use crate::shape::time::to_message;
 
 /// So many elements are read of an array; how many are allowed is for the service to say, and always less.
 const MAX_ELEMENTS: usize = 1_000;
+const OF_QUESTION: Naming = Naming::of(&[]);
+const OF_SETTINGS: Naming = Naming::of(&[("settings.", "")]);
+/// The members of the filter are the parameters.
+const OF_SET: Naming = Naming::of(&[("filter.", "")]);
 
 /// Read what a conversation comes to
 ///
@@ -44,7 +50,8 @@ pub(super) async fn conversation(
 ) -> Result<Response, Refusal> {
     let request = pb::GetConversationAnalyticsRequest { conversation_id, min_position: query.min_position() };
     query.finish()?;
-    let answer = edge.clients.analytics.clone().get_conversation_analytics(calling.call(request)).await?.into_inner();
+    let answer = edge.clients.analytics.clone().get_conversation_analytics(calling.call(request)).await;
+    let answer = answer.map_err(|status| OF_CONVERSATION.refuse(status))?.into_inner();
     json(&ConversationAnalytics::from(answer.analytics.ok_or_else(Refusal::internal)?))
 }
 
@@ -135,7 +142,8 @@ pub(super) async fn ask(
     let measures = question.measures.iter().map(|measure| Asked { alias: measure.alias.clone(), is_rate: measure.op == "rate" });
     let formulas = question.formulas.iter().map(|formula| Asked { alias: formula.alias.clone(), is_rate: false });
     let asked: Vec<Asked> = measures.chain(formulas).collect();
-    let answer = edge.clients.analytics.clone().query_analytics(calling.call(question)).await?.into_inner();
+    let answer = edge.clients.analytics.clone().query_analytics(calling.call(question)).await;
+    let answer = answer.map_err(|status| OF_QUESTION.refuse(status))?.into_inner();
     json(&AnalyticsAnswer::new(answer, dimensions, asked))
 }
 
@@ -292,7 +300,8 @@ pub(super) async fn compare(
 ) -> Result<Response, Refusal> {
     let body = body::read(request, JSON, MAX_SMALL_BODY_BYTES, edge.settings.idle_timeout).await?;
     let request = read_comparison(&body)?;
-    let answer = edge.clients.analytics.clone().compare_analytics(calling.call(request)).await?.into_inner();
+    let answer = edge.clients.analytics.clone().compare_analytics(calling.call(request)).await;
+    let answer = answer.map_err(|status| OF_QUESTION.refuse(status))?.into_inner();
     json(&Comparisons::from(answer))
 }
 
@@ -331,10 +340,11 @@ fn read_segment(mut object: Object<'_>, errors: &mut FieldErrors) -> pb::Segment
     params(listing::FilterParameters),
     responses((status = 200, description = "The agents.", body = AgentTable)))]
 pub(super) async fn agents(State(edge): State<Arc<Edge>>, calling: Calling, mut query: Query) -> Result<Response, Refusal> {
-    let (filter, from, to) = set_of(&mut query);
+    let Set { filter, from, to, bounds } = Set::read(&mut query);
     query.finish()?;
     let request = pb::ListAgentPerformanceRequest { filter: Some(filter), from, to };
-    let answer = edge.clients.analytics.clone().list_agent_performance(calling.call(request)).await?.into_inner();
+    let answer = edge.clients.analytics.clone().list_agent_performance(calling.call(request)).await;
+    let answer = answer.map_err(|status| bounds.refuse(status))?.into_inner();
     json(&AgentTable::from(answer))
 }
 
@@ -346,21 +356,56 @@ pub(super) async fn agents(State(edge): State<Arc<Edge>>, calling: Calling, mut 
     params(listing::FilterParameters, ("limit" = Option<i32>, Query, minimum = 1, maximum = 100, description = "How many of each; default 20.")),
     responses((status = 200, description = "The patterns.", body = Patterns)))]
 pub(super) async fn patterns(State(edge): State<Arc<Edge>>, calling: Calling, mut query: Query) -> Result<Response, Refusal> {
-    let (filter, from, to) = set_of(&mut query);
+    let Set { filter, from, to, bounds } = Set::read(&mut query);
     let limit = query.integer("limit", 1..=100).unwrap_or_default();
     query.finish()?;
     let request = pb::FindPatternsRequest { filter: Some(filter), from, to, limit };
-    let answer = edge.clients.analytics.clone().find_patterns(calling.call(request)).await?.into_inner();
+    let answer = edge.clients.analytics.clone().find_patterns(calling.call(request)).await;
+    let answer = answer.map_err(|status| bounds.refuse(status))?.into_inner();
     json(&Patterns::from(answer))
 }
 
 /// A set of conversations: the filter's bounds of time are the set's.
-type Set = (ConversationFilter, Option<prost_types::Timestamp>, Option<prost_types::Timestamp>);
+struct Set {
+    filter: ConversationFilter,
+    from: Option<prost_types::Timestamp>,
+    to: Option<prost_types::Timestamp>,
+    bounds: Bounds,
+}
 
-fn set_of(query: &mut Query) -> Set {
-    let mut filter = listing::read_filter(query);
-    let (from, to) = (filter.created_from.take(), filter.created_before.take());
-    (filter, from, to)
+/// What the caller calls the bounds: each has two names.
+struct Bounds {
+    from: &'static str,
+    to: &'static str,
+}
+
+impl Set {
+    fn read(query: &mut Query) -> Self {
+        let mut filter = listing::read_filter(query);
+        let one_of = |usual, other| if query.has(other) && !query.has(usual) { other } else { usual };
+        let bounds = Bounds {
+            from: one_of("started_after", "call_start_after_unix"),
+            to: one_of("started_before", "call_start_before_unix"),
+        };
+        let (from, to) = (filter.created_from.take(), filter.created_before.take());
+        Self { filter, from, to, bounds }
+    }
+}
+
+impl Bounds {
+    fn refuse(&self, status: Status) -> Refusal {
+        OF_SET.refuse(status).renaming(|bad| match bad.field.as_str() {
+            "from" | "time" => {
+                self.from.clone_into(&mut bad.field);
+                // What is said of the beginning names the end.
+                if let Some(text) = bad.message.strip_suffix(" to") {
+                    bad.message = format!("{text} {}", self.to);
+                }
+            }
+            "to" => self.to.clone_into(&mut bad.field),
+            _ => {}
+        })
+    }
 }
 
 /// How conversations are to be analysed; what is absent stays.
@@ -416,7 +461,8 @@ pub(super) async fn change_settings(
 ) -> Result<Response, Refusal> {
     let body = body::read(request, MERGE_PATCH, MAX_SMALL_BODY_BYTES, edge.settings.idle_timeout).await?;
     let change = read_settings(&body)?;
-    let answer = edge.clients.analytics.clone().update_analysis_settings(calling.call(change)).await?.into_inner();
+    let answer = edge.clients.analytics.clone().update_analysis_settings(calling.call(change)).await;
+    let answer = answer.map_err(|status| OF_SETTINGS.refuse(status))?.into_inner();
     json(&AnalysisSettings::from(answer.settings.unwrap_or_default()))
 }
 

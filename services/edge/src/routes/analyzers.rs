@@ -15,6 +15,7 @@ use crate::Edge;
 use crate::answer::{created, json};
 use crate::body::{self, JSON, MAX_SMALL_BODY_BYTES, MERGE_PATCH, Object};
 use crate::clients::Calling;
+use crate::naming::{Naming, OF_CONVERSATION};
 use crate::path::{Id, UuidId};
 use crate::problem::{Refusal, finish};
 use crate::query::{NoQuery, Query};
@@ -22,6 +23,9 @@ use crate::shape::analyzer::{Analyzer, AnalyzerPage, AnalyzerRun, AnalyzerRunPag
 
 /// A language model takes its time; the service answers within 55 seconds.
 const RUN_TIMEOUT: Duration = Duration::from_secs(58);
+
+const OF_ANALYZER: Naming = Naming::of(&[("analyzer.", "")]);
+const OF_BACKFILL: Naming = Naming::of(&[]).with_bare_members("filter.");
 
 /// An analyzer to make.
 #[derive(ToSchema)]
@@ -35,6 +39,24 @@ pub(super) struct NewAnalyzer {
     /// What to extract; at most 50.
     fields: Option<Vec<NewAnalyzerField>>,
     /// What to score; at most 50.
+    scorecard: Option<Vec<NewScorecardQuestion>>,
+    /// Whether every conversation is analysed once it has ended; default true.
+    enabled: Option<bool>,
+}
+
+/// A change of an analyzer: a JSON merge patch (RFC 7396). What is absent stays; `null` takes a value away, and its default counts
+/// again.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `read_parts` reads")]
+pub(super) struct AnalyzerChange {
+    /// What people call it; cannot be taken away.
+    #[schema(max_length = 200)]
+    name: Option<String>,
+    /// Whose conversations, all of them; `null` or empty means all agents.
+    agent_ids: Option<Vec<String>>,
+    /// What to extract, all of it; at most 50.
+    fields: Option<Vec<NewAnalyzerField>>,
+    /// What to score, all of it; at most 50.
     scorecard: Option<Vec<NewScorecardQuestion>>,
     /// Whether every conversation is analysed once it has ended; default true.
     enabled: Option<bool>,
@@ -106,13 +128,13 @@ pub(super) async fn create(
     request: Request,
 ) -> Result<Response, Refusal> {
     let body = body::read(request, JSON, MAX_SMALL_BODY_BYTES, edge.settings.idle_timeout).await?;
-    let (mut analyzer, paths) = read_parts(&body)?;
+    let (analyzer, paths) = read_parts(&body)?;
     if !paths.iter().any(|path| path == "name") {
         return Err(Refusal::field("name", "is required"));
     }
-    analyzer.enabled |= !paths.iter().any(|path| path == "enabled");
     let request = pb::CreateAnalyzerRequest { analyzer: Some(analyzer) };
-    let answer = edge.clients.analyzers.clone().create_analyzer(calling.call(request)).await?.into_inner();
+    let answer = edge.clients.analyzers.clone().create_analyzer(calling.call(request)).await;
+    let answer = answer.map_err(|status| OF_ANALYZER.refuse(status))?.into_inner();
     let analyzer = answer.analyzer.ok_or_else(Refusal::internal)?;
     let location = format!("/v1/analyzers/{}", analyzer.analyzer_id);
     created(&Analyzer::from(analyzer), Some(&location))
@@ -162,7 +184,7 @@ pub(super) async fn read(
 /// Needs the scope `admin`.
 #[utoipa::path(patch, path = "/analyzers/{id}", tag = "Analyzers", operation_id = "update_analyzer",
     params(("id" = String, Path, description = "UUID of the analyzer.")),
-    request_body(content((NewAnalyzer = "application/json"), (NewAnalyzer = "application/merge-patch+json"))),
+    request_body(content((AnalyzerChange = "application/json"), (AnalyzerChange = "application/merge-patch+json"))),
     responses((status = 200, description = "The analyzer as it is now.", body = Analyzer)))]
 pub(super) async fn update(
     State(edge): State<Arc<Edge>>,
@@ -175,7 +197,8 @@ pub(super) async fn update(
     let (mut analyzer, paths) = read_parts(&body)?;
     analyzer.analyzer_id = analyzer_id;
     let request = pb::UpdateAnalyzerRequest { analyzer: Some(analyzer), update_mask: Some(prost_types::FieldMask { paths }) };
-    let answer = edge.clients.analyzers.clone().update_analyzer(calling.call(request)).await?.into_inner();
+    let answer = edge.clients.analyzers.clone().update_analyzer(calling.call(request)).await;
+    let answer = answer.map_err(|status| OF_ANALYZER.refuse(status))?.into_inner();
     json(&Analyzer::from(answer.analyzer.ok_or_else(Refusal::internal)?))
 }
 
@@ -240,7 +263,7 @@ pub(super) async fn runs(
     mut query: Query,
 ) -> Result<Response, Refusal> {
     let conversation_id = query.text("conversation_id").unwrap_or_default();
-    page_of_runs(&edge, &calling, analyzer_id, conversation_id, query).await
+    page_of_runs(&edge, &calling, (analyzer_id, conversation_id), query, Naming::of(&[])).await
 }
 
 /// List what analyzers said of a conversation
@@ -259,20 +282,21 @@ pub(super) async fn runs_of_conversation(
     Id(conversation_id): Id,
     query: Query,
 ) -> Result<Response, Refusal> {
-    page_of_runs(&edge, &calling, String::new(), conversation_id, query).await
+    page_of_runs(&edge, &calling, (String::new(), conversation_id), query, OF_CONVERSATION).await
 }
 
 async fn page_of_runs(
     edge: &Edge,
     calling: &Calling,
-    analyzer_id: String,
-    conversation_id: String,
+    (analyzer_id, conversation_id): (String, String),
     mut query: Query,
+    naming: Naming,
 ) -> Result<Response, Refusal> {
     let (page_size, page_token) = (query.page_size(), query.cursor().unwrap_or_default());
     query.finish()?;
     let request = pb::ListAnalyzerRunsRequest { analyzer_id, conversation_id, page_size, page_token };
-    let answer = edge.clients.analyzers.clone().list_analyzer_runs(calling.call(request)).await?.into_inner();
+    let answer = edge.clients.analyzers.clone().list_analyzer_runs(calling.call(request)).await;
+    let answer = answer.map_err(|status| naming.refuse(status))?.into_inner();
     json(&AnalyzerRunPage::from(answer))
 }
 
@@ -297,7 +321,8 @@ pub(super) async fn backfill(
     object.finish(&mut errors);
     finish(errors)?;
     let request = pb::BackfillAnalyzerRequest { analyzer_id, filter, estimate_only };
-    let answer = edge.clients.analyzers.clone().backfill_analyzer(calling.call(request)).await?.into_inner();
+    let answer = edge.clients.analyzers.clone().backfill_analyzer(calling.call(request)).await;
+    let answer = answer.map_err(|status| OF_BACKFILL.refuse(status))?.into_inner();
     json(&Backfill::from(answer.backfill.ok_or_else(Refusal::internal)?))
 }
 
@@ -360,7 +385,8 @@ fn read_parts(body: &[u8]) -> Result<(pb::Analyzer, Vec<String>), Refusal> {
         agent_ids: object.read("agent_ids", "an array of strings", &mut errors).value().unwrap_or_default(),
         fields: elements(&mut object, "fields", &mut errors, read_field),
         scorecard: elements(&mut object, "scorecard", &mut errors, read_question),
-        enabled: object.read("enabled", "true or false", &mut errors).value().unwrap_or_default(),
+        // What is taken away is its default, as if it had never been said.
+        enabled: object.read("enabled", "true or false", &mut errors).value().unwrap_or(true),
         ..Default::default()
     };
     object.finish(&mut errors);
@@ -388,4 +414,18 @@ fn read_question(mut object: Object<'_>, errors: &mut FieldErrors) -> pb::Scorec
     };
     object.finish(errors);
     question
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_switch_that_is_taken_away_is_on_as_if_nobody_had_said_anything() {
+        let given = |body: &str| read_parts(body.as_bytes()).unwrap();
+        for (body, enabled) in [("{}", true), (r#"{"enabled": null}"#, true), (r#"{"enabled": false}"#, false)] {
+            let (analyzer, paths) = given(body);
+            assert_eq!((analyzer.enabled, paths.is_empty()), (enabled, body == "{}"), "{body}");
+        }
+    }
 }

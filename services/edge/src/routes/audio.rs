@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 use crate::answer::{at_position, created};
 use crate::body::media_type;
 use crate::clients::Calling;
+use crate::naming::{Naming, OF_CONVERSATION};
 use crate::path::Id;
 use crate::problem::Refusal;
 use crate::query::Query;
@@ -26,6 +27,9 @@ const CHANNELS: [&str; 3] = ["mixed", "user", "agent"];
 const OTHER_CONTAINERS: [&str; 5] = ["application/ogg", "video/mp4", "video/ogg", "video/quicktime", "video/webm"];
 /// What a recording is sent as whose own type makes no header.
 const UNKNOWN_TYPE: HeaderValue = HeaderValue::from_static("application/octet-stream");
+
+const OF_UPLOAD: Naming =
+    Naming::of(&[("head.conversation_id", "id"), ("head.content_type", "content-type"), ("head.", ""), ("chunk", "body")]);
 
 /// What was stored.
 #[derive(Serialize, ToSchema)]
@@ -98,7 +102,7 @@ pub(super) async fn send(
     let head_only = method == Method::HEAD;
     let mut asked = if head_only { None } else { range::requested(headers) };
     if asked.is_some() && range::depends_on_state(headers) {
-        let (head, _) = open(edge, calling, wanted, None, true).await?;
+        let (head, _) = open(edge, calling, wanted, None, true).await.map_err(|status| OF_CONVERSATION.refuse(status))?;
         if !range::is_state(headers, &etag(&head)) {
             asked = None;
         }
@@ -110,11 +114,11 @@ pub(super) async fn send(
     let (head, pieces) = match opened {
         Ok(opened) => opened,
         Err(status) if status.code() == Code::OutOfRange && asked.is_some() => {
-            let (head, _) = open(edge, calling, wanted, None, true).await?;
+            let (head, _) = open(edge, calling, wanted, None, true).await.map_err(|status| OF_CONVERSATION.refuse(status))?;
             let refusal = Refusal::new(StatusCode::RANGE_NOT_SATISFIABLE, "RANGE_NOT_SATISFIABLE", "no byte fits the range");
             return Err(refusal.with(CONTENT_RANGE, &format!("bytes */{}", head.size_bytes)));
         }
-        Err(status) => return Err(status.into()),
+        Err(status) => return Err(OF_CONVERSATION.refuse(status)),
     };
 
     let etag = etag(&head);
@@ -229,7 +233,12 @@ pub(super) async fn write(
         limits,
         pb::UploadRecordingRequest { part: Some(Part::Head(head)) },
         |chunk| pb::UploadRecordingRequest { part: Some(Part::Chunk(chunk)) },
-        |pieces| Box::pin(async move { recordings.upload_recording(calling.long_call(pieces, limits.total)).await }),
+        |pieces| {
+            Box::pin(async move {
+                let answer = recordings.upload_recording(calling.long_call(pieces, limits.total)).await;
+                answer.map_err(|status| OF_UPLOAD.refuse(status))
+            })
+        },
     );
     let answer = answer.await?.into_inner();
     let stored = StoredRecording { sha256: answer.sha256, size_bytes: answer.size_bytes, channel, content_type };

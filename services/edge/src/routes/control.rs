@@ -12,6 +12,7 @@ use crate::Edge;
 use crate::answer::{at_position, json};
 use crate::body::{self, JSON, MAX_SMALL_BODY_BYTES, Object};
 use crate::clients::Calling;
+use crate::naming::OF_CONVERSATION;
 use crate::path::Id;
 use crate::problem::{Refusal, finish};
 use crate::query::NoQuery;
@@ -66,7 +67,8 @@ pub(super) async fn send(
 ) -> Result<Response, Refusal> {
     let body = body::read(request, JSON, MAX_SMALL_BODY_BYTES, edge.settings.idle_timeout).await?;
     let given = read(id, &body)?;
-    let answer = edge.clients.control.clone().send_command(calling.call(given)).await?.into_inner();
+    let answer = edge.clients.control.clone().send_command(calling.call(given)).await;
+    let answer = answer.map_err(|status| OF_CONVERSATION.refuse(status))?.into_inner();
     let position = answer.position;
     let receipt = CommandReceipt::new(answer).ok_or_else(Refusal::internal)?;
     let mut response = json(&receipt)?;
@@ -87,7 +89,8 @@ pub(super) async fn read_state(
     _: NoQuery,
 ) -> Result<Response, Refusal> {
     let request = pb::GetControlRequest { conversation_id };
-    let answer = edge.clients.control.clone().get_control(calling.call(request)).await?.into_inner();
+    let answer = edge.clients.control.clone().get_control(calling.call(request)).await;
+    let answer = answer.map_err(|status| OF_CONVERSATION.refuse(status))?.into_inner();
     json(&Control::from(answer))
 }
 

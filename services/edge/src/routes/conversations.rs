@@ -14,6 +14,7 @@ use crate::Edge;
 use crate::answer::{at_position, json, json_with_room};
 use crate::body::{self, MAX_SMALL_BODY_BYTES, MERGE_PATCH, Member, Object};
 use crate::clients::Calling;
+use crate::naming::{Naming, OF_CONVERSATION};
 use crate::path::Id;
 use crate::problem::{Refusal, finish};
 use crate::query::{NoQuery, Query};
@@ -24,6 +25,8 @@ use crate::shape::turn::Turn;
 
 /// About what one conversation takes as JSON.
 const USUAL_CONVERSATION_BYTES: usize = 3 << 10;
+const OF_LIST: Naming = Naming::of(&[("order_by", "sort"), ("query", "search")]).with_bare_members("");
+const OF_CHANGE: Naming = Naming::of(&[("conversation_id", "id"), ("metadata_patch_json", "metadata")]);
 
 /// List conversations
 ///
@@ -57,7 +60,8 @@ pub(super) async fn active(State(edge): State<Arc<Edge>>, calling: Calling, mut 
 }
 
 async fn page(edge: &Edge, calling: &Calling, request: pb::ListConversationsRequest) -> Result<Response, Refusal> {
-    let answer = edge.clients.conversations.clone().list_conversations(calling.call(request)).await?.into_inner();
+    let answer = edge.clients.conversations.clone().list_conversations(calling.call(request)).await;
+    let answer = answer.map_err(|status| OF_LIST.refuse(status))?.into_inner();
     let page = ConversationPage {
         has_more: !answer.next_page_token.is_empty(),
         cursor: Some(answer.next_page_token).filter(|cursor| !cursor.is_empty()),
@@ -104,10 +108,12 @@ pub(super) async fn read(
             if as_of.is_some() { Ok(None) } else { turns(&edge, &calling, id, min_position).await }
         },
     );
-    let mut record = record?.into_inner().conversation.ok_or_else(Refusal::internal)?;
+    let mut record =
+        record.map_err(|status| OF_CONVERSATION.refuse(status))?.into_inner().conversation.ok_or_else(Refusal::internal)?;
     let transcript = turns?;
     let sessions = std::mem::take(&mut record.sessions);
-    let mut history: Vec<ConversationEvent> = history?.into_inner().events.into_iter().map(ConversationEvent::from).collect();
+    let history = history.map_err(|status| OF_CONVERSATION.refuse(status))?.into_inner();
+    let mut history: Vec<ConversationEvent> = history.events.into_iter().map(ConversationEvent::from).collect();
     if as_of.is_some() {
         history.retain(|event| event.received_at.0 <= as_of);
     }
@@ -128,7 +134,7 @@ async fn turns(edge: &Edge, calling: &Calling, id: String, min_position: u64) ->
         Err(status) if status.code() == Code::PermissionDenied => Ok(None),
         // Whether the conversation exists is for conversation-store to say; here nothing was said in it yet.
         Err(status) if status.code() == Code::NotFound => Ok(Some(Vec::new())),
-        Err(status) => Err(status.into()),
+        Err(status) => Err(OF_CONVERSATION.refuse(status)),
     }
 }
 
@@ -163,7 +169,8 @@ pub(super) async fn update(
 ) -> Result<Response, Refusal> {
     let body = body::read(request, MERGE_PATCH, MAX_SMALL_BODY_BYTES, edge.settings.idle_timeout).await?;
     let change = read_change(id, &body)?;
-    let answer = edge.clients.conversations.clone().update_conversation(calling.call(change)).await?.into_inner();
+    let answer = edge.clients.conversations.clone().update_conversation(calling.call(change)).await;
+    let answer = answer.map_err(|status| OF_CHANGE.refuse(status))?.into_inner();
     let conversation = Conversation::from(answer.conversation.ok_or_else(Refusal::internal)?);
     Ok(at_position(json(&conversation)?, answer.position))
 }
@@ -217,7 +224,8 @@ pub(super) async fn events(
         organization_id: String::new(),
     };
     query.finish()?;
-    let answer = edge.clients.conversations.clone().list_conversation_events(calling.call(request)).await?.into_inner();
+    let answer = edge.clients.conversations.clone().list_conversation_events(calling.call(request)).await;
+    let answer = answer.map_err(|status| OF_CONVERSATION.refuse(status))?.into_inner();
     json(&History { events: answer.events.into_iter().map(ConversationEvent::from).collect() })
 }
 

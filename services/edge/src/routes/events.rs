@@ -8,6 +8,7 @@ use colloquy_proto::ingestion::v1 as pb;
 use colloquy_service::FieldErrors;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tonic::Status;
 use utoipa::ToSchema;
 
 use crate::Edge;
@@ -75,9 +76,14 @@ pub(super) async fn ingest(
 ) -> Result<Response, Refusal> {
     let body = body::read(request, JSON, edge.settings.max_events_bytes, edge.settings.idle_timeout).await?;
     let request = read(&body)?;
-    let answer = edge.clients.ingestion.clone().ingest_events(calling.call(request)).await?.into_inner();
+    let answer = edge.clients.ingestion.clone().ingest_events(calling.call(request)).await.map_err(refuse)?.into_inner();
     let position = answer.position;
     Ok(at_position(json(&EventsReceipt::from(answer))?, position))
+}
+
+/// The data of an event is JSON within JSON to the service.
+fn refuse(status: Status) -> Refusal {
+    Refusal::from(status).renaming(|bad| bad.field = bad.field.replacen(".data_json", ".data", 1))
 }
 
 fn read(body: &[u8]) -> Result<pb::IngestEventsRequest, Refusal> {

@@ -11,6 +11,7 @@ use crate::Edge;
 use crate::answer::{at_position, json};
 use crate::body::{self, JSON, MAX_SMALL_BODY_BYTES, Object};
 use crate::clients::Calling;
+use crate::naming::OF_CONVERSATION;
 use crate::path::Id;
 use crate::problem::{Refusal, finish};
 use crate::query::NoQuery;
@@ -49,7 +50,8 @@ pub(super) async fn give(
 ) -> Result<Response, Refusal> {
     let body = body::read(request, JSON, MAX_SMALL_BODY_BYTES, edge.settings.idle_timeout).await?;
     let given = read(id, &body)?;
-    let answer = edge.clients.conversations.clone().give_feedback(calling.call(given)).await?.into_inner();
+    let answer = edge.clients.conversations.clone().give_feedback(calling.call(given)).await;
+    let answer = answer.map_err(|status| OF_CONVERSATION.refuse(status))?.into_inner();
     let feedback = Feedback::from(answer.feedback.unwrap_or_default());
     Ok(at_position(json(&feedback)?, answer.position))
 }

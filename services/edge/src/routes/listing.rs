@@ -1,5 +1,7 @@
 //! The parameters of the list of conversations.
 
+use std::collections::HashSet;
+
 use colloquy_proto::conversation::v1 as pb;
 use colloquy_service::FieldErrors;
 use colloquy_types::{Provider, Timestamp};
@@ -62,7 +64,7 @@ pub(super) struct FilterParameters {
     language: Option<String>,
     /// By topic.
     topic: Option<String>,
-    /// By tag; repeat it for conversations that have any of several.
+    /// By tag; repeat it for conversations that have any of several, at most 20.
     #[param(style = Form, explode = true)]
     tag: Option<Vec<String>>,
     /// `created_at` at or after this time, in seconds since 1970.
@@ -116,6 +118,8 @@ pub(super) struct ListParameters {
 pub(super) const MAX_SEARCH_BYTES: usize = 2_000;
 /// 8,192 characters, likewise.
 const MAX_FILTER_BYTES: usize = 32_768;
+/// So many different tags a filter may name.
+const MOST_TAGS: usize = 20;
 
 /// Reads the parameters.
 pub(super) fn read(query: &mut Query) -> pb::ListConversationsRequest {
@@ -151,7 +155,7 @@ pub(super) fn read_filter(query: &mut Query) -> pb::ConversationFilter {
         sentiment: query.word("sentiment", &SENTIMENTS),
         language: query.text("language"),
         topic: query.text("topic"),
-        tags: query.texts("tag"),
+        tags: tags(query),
         created_from: later(query.unix_time("call_start_after_unix"), query.time("started_after")).map(to_message),
         created_before: earlier(query.unix_time("call_start_before_unix"), query.time("started_before")).map(to_message),
         duration_min_ms: query.seconds_as_ms("duration_min_seconds"),
@@ -165,6 +169,14 @@ pub(super) fn read_filter_object(path: &str, raw: &RawValue, errors: &mut FieldE
     let mut query = Query::of_object(path, raw, errors)?;
     let filter = read_filter(&mut query);
     query.finish_within(path, errors).then_some(filter)
+}
+
+fn tags(query: &mut Query) -> Vec<String> {
+    let tags = query.texts("tag");
+    if tags.iter().collect::<HashSet<_>>().len() > MOST_TAGS {
+        query.complain("tag", format!("must be at most {MOST_TAGS} different tags"));
+    }
+    tags
 }
 
 fn status(word: &str) -> Option<i32> {

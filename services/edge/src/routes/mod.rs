@@ -25,14 +25,14 @@ mod webhooks;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::layers::{known_key, time_limit};
-use crate::{Edge, openapi};
+use crate::{Edge, live, openapi};
 
 type Routes = OpenApiRouter<Arc<Edge>>;
 
@@ -117,28 +117,40 @@ pub(crate) fn all(edge: &Arc<Edge>) -> (Router<Arc<Edge>>, OpenApi) {
     let limit = from_fn_with_state(edge.settings.request_timeout, time_limit);
     let key = from_fn_with_state(Arc::clone(edge), known_key);
     let (described, document) = described();
-    let quick = described.quick.layer(key.clone()).layer(limit.clone());
-    let alias = Router::new()
-        .merge(conversations().split_for_parts().0.layer(key).layer(limit.clone()))
-        .merge(recordings().merge(conversation_streams()).split_for_parts().0);
-    let health = Router::new().route("/healthz", get(health::live)).route("/readyz", get(health::ready)).layer(limit);
-    let router = Router::new().nest("/v1", quick.merge(described.slow)).nest("/v1/voiceai", alias).merge(health);
+    // Whoever listens may present the key in another way, which is looked at first.
+    let quick = |routes: Router<Arc<Edge>>| routes.layer(key.clone()).layer(limit.clone());
+    let slow = |routes: Router<Arc<Edge>>| routes.layer(key.clone());
+    let streams = |routes: Router<Arc<Edge>>| routes.layer(key.clone()).layer(from_fn(live::with_offered_key));
+    let alias = quick(conversations().split_for_parts().0)
+        .merge(slow(recordings().split_for_parts().0))
+        .merge(streams(conversation_streams().split_for_parts().0));
+    let Described { quick: described_quick, slow: described_slow, streams: described_streams, keyless } = described;
+    let routes = quick(described_quick).merge(slow(described_slow)).merge(streams(described_streams)).merge(keyless);
+    let health = Router::new().route("/healthz", get(health::live)).route("/readyz", get(health::ready)).layer(limit.clone());
+    let router = Router::new().nest("/v1", routes).nest("/v1/voiceai", alias).merge(health);
     (router, document)
 }
 
-/// The routes under `/v1`, by whether a time limit stands around them.
+/// The routes under `/v1`, by what stands around them.
 struct Described {
+    /// A time limit, and a look at the key.
     quick: Router<Arc<Edge>>,
+    /// A look at the key: they may take long.
     slow: Router<Arc<Edge>>,
+    /// The same, wherever the key is.
+    streams: Router<Arc<Edge>>,
+    /// Nothing: they prove where they come from in another way.
+    keyless: Router<Arc<Edge>>,
 }
 
 fn described() -> (Described, OpenApi) {
     let (quick, quick_document) =
         conversations().merge(ingestion()).merge(webhooks()).merge(understanding()).merge(elevenlabs_shaped()).split_for_parts();
-    let slow = recordings().routes(routes!(convai::audio)).routes(routes!(webhooks::receive));
-    let slow = slow.merge(conversation_streams()).routes(routes!(streams::organization)).routes(routes!(analyzers::run));
-    let (slow, slow_document) = slow.split_for_parts();
-    (Described { quick, slow }, openapi::complete(quick_document, slow_document))
+    let (slow, slow_document) = recordings().routes(routes!(convai::audio)).routes(routes!(analyzers::run)).split_for_parts();
+    let (streams, streams_document) = conversation_streams().routes(routes!(streams::organization)).split_for_parts();
+    let (keyless, keyless_document) = OpenApiRouter::new().routes(routes!(webhooks::receive)).split_for_parts();
+    let document = openapi::complete([quick_document, slow_document, streams_document, keyless_document]);
+    (Described { quick, slow, streams, keyless }, document)
 }
 
 /// Returns the description alone.

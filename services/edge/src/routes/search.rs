@@ -5,16 +5,20 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use colloquy_proto::transcript::v1 as pb;
+use tonic::Status;
 
 use super::listing::MAX_SEARCH_BYTES;
 use crate::Edge;
 use crate::answer::json;
 use crate::clients::Calling;
+use crate::naming::Naming;
 use crate::problem::Refusal;
 use crate::query::Query;
 use crate::shape::search::SearchPage;
 use crate::shape::time::to_message;
 
+const NAMING: Naming =
+    Naming::of(&[("query", "q"), ("roles", "role"), ("from", "said_after"), ("before", "said_before"), ("order_by", "sort")]);
 const SORTS: [&str; 2] = ["newest", "relevance"];
 const ROLES: [(&str, pb::TurnRole); 3] =
     [("agent", pb::TurnRole::Agent), ("user", pb::TurnRole::User), ("human_agent", pb::TurnRole::HumanAgent)];
@@ -41,8 +45,13 @@ const ROLES: [(&str, pb::TurnRole); 3] =
 pub(super) async fn search(State(edge): State<Arc<Edge>>, calling: Calling, mut query: Query) -> Result<Response, Refusal> {
     let request = read(&mut query);
     query.finish()?;
-    let answer = edge.clients.transcripts.clone().search_turns(calling.call(request)).await?.into_inner();
+    let answer = edge.clients.transcripts.clone().search_turns(calling.call(request)).await.map_err(refuse)?.into_inner();
     json(&SearchPage::from(answer))
+}
+
+fn refuse(status: Status) -> Refusal {
+    // What is said of the end names the beginning.
+    NAMING.refuse(status).renaming(|bad| bad.message = bad.message.replace("'from'", "said_after"))
 }
 
 fn read(query: &mut Query) -> pb::SearchTurnsRequest {

@@ -14,11 +14,14 @@ use utoipa::ToSchema;
 use crate::answer::{created, json};
 use crate::body::{self, JSON, MAX_SMALL_BODY_BYTES, MERGE_PATCH, Member, Object};
 use crate::clients::Calling;
+use crate::naming::Naming;
 use crate::path::UuidId;
 use crate::problem::{Refusal, finish};
 use crate::query::{NoQuery, Query};
 use crate::shape::source::{Source, SourcePage};
 use crate::{Edge, Settings};
+
+const NAMING: Naming = Naming::of(&[("source.", "")]);
 
 /// A connection to make.
 #[derive(ToSchema)]
@@ -109,7 +112,8 @@ pub(super) async fn create(
     let body = body::read(request, JSON, MAX_SMALL_BODY_BYTES, edge.settings.idle_timeout).await?;
     let given = read_new(&body)?;
     let request = pb::CreateSourceRequest { source: Some(given) };
-    let answer = edge.clients.sources.clone().create_source(calling.call(request)).await?.into_inner();
+    let answer = edge.clients.sources.clone().create_source(calling.call(request)).await;
+    let answer = answer.map_err(|status| NAMING.refuse(status))?.into_inner();
     let source = answer.source.ok_or_else(Refusal::internal)?;
     let location = format!("/v1/sources/{}", source.source_id);
     created(&Source::new(source, &base(&edge.settings, &headers)), Some(&location))
@@ -176,7 +180,8 @@ pub(super) async fn update(
 ) -> Result<Response, Refusal> {
     let body = body::read(request, MERGE_PATCH, MAX_SMALL_BODY_BYTES, edge.settings.idle_timeout).await?;
     let change = read_change(source_id, &body)?;
-    let answer = edge.clients.sources.clone().update_source(calling.call(change)).await?.into_inner();
+    let answer = edge.clients.sources.clone().update_source(calling.call(change)).await;
+    let answer = answer.map_err(|status| NAMING.refuse(status))?.into_inner();
     json(&Source::new(answer.source.ok_or_else(Refusal::internal)?, &base(&edge.settings, &headers)))
 }
 

@@ -80,8 +80,8 @@ pub(super) async fn conversation(State(edge): State<Arc<Edge>>, Id(id): Id, requ
             counts more."),
         ("kinds" = Option<Vec<String>>, Query, description = "Only frames of these kinds, with commas between them or given several \
             times: kinds of events, and `metrics`."),
-        ("agent_id" = Option<String>, Query, description = "Only conversations of this agent."),
-        ("client_id" = Option<String>, Query, description = "Only conversations of this customer."),
+        ("agent_id" = Option<String>, Query, description = "Only conversations of this agent; alerts about a window of time are about none."),
+        ("client_id" = Option<String>, Query, description = "Only conversations of this customer; alerts about a window of time are about none."),
         ("last-event-id" = Option<u64>, Header, description = "The position of the last event that was received."),
         ("accept" = Option<String>, Header, description = "`text/event-stream` for Server-Sent Events."),
     ),

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::answer::json_with_room;
 use crate::clients::Calling;
+use crate::naming::OF_CONVERSATION;
 use crate::path::Id;
 use crate::problem::Refusal;
 use crate::query::Query;
@@ -63,13 +64,15 @@ pub(super) async fn read(
     let mut response = match format {
         None => {
             let request = pb::GetTranscriptRequest { conversation_id, min_position, organization_id: String::new() };
-            let answer = transcripts.get_transcript(calling.call(request)).await?.into_inner();
+            let answer = transcripts.get_transcript(calling.call(request)).await;
+            let answer = answer.map_err(|status| OF_CONVERSATION.refuse(status))?.into_inner();
             let room = 1024 + answer.turns.len() * 512;
             json_with_room(&Transcript::from(answer), room)?
         }
         Some(format) => {
             let request = pb::RenderTranscriptRequest { conversation_id, format: *format as i32, language, min_position };
-            let answer = transcripts.render_transcript(calling.call(request)).await?.into_inner();
+            let answer = transcripts.render_transcript(calling.call(request)).await;
+            let answer = answer.map_err(|status| OF_CONVERSATION.refuse(status))?.into_inner();
             let mut response = Response::new(Body::from(answer.content));
             if let Some(Ok(language)) = answer.language.map(|language| HeaderValue::from_str(&language)) {
                 response.headers_mut().insert(CONTENT_LANGUAGE, language);

@@ -15,6 +15,7 @@ use crate::Edge;
 use crate::answer::json;
 use crate::body::{self, JSON, MAX_SMALL_BODY_BYTES, Member, Object};
 use crate::clients::Calling;
+use crate::naming::Naming;
 use crate::path::UuidId;
 use crate::problem::{Refusal, finish};
 use crate::query::{NoQuery, Query};
@@ -22,6 +23,7 @@ use crate::routes::listing;
 use crate::shape::time::to_message;
 use crate::shape::webhook_endpoint::{Recovered, StartedReplay, WebhookDelivery, WebhookDeliveryPage};
 
+const OF_REPLAY: Naming = Naming::of(&[]).with_bare_members("filter.");
 const STATUSES: [&str; 4] = ["pending", "succeeded", "failed", "exhausted"];
 
 /// A stretch of time.
@@ -43,7 +45,8 @@ pub(super) struct NewReplay {
     /// Of which conversations: the parameters of the list of conversations that narrow it, by their names.
     #[schema(value_type = Option<Object>)]
     filter: Option<()>,
-    /// Only these types, of those the endpoint listens to; empty or absent means all of those.
+    /// Only these types, of those the endpoint listens to; empty or absent means all of those. Only types that a replay can send:
+    /// not `alert.*`, `turn.*`, `transcript.*` and `speech.*`.
     event_types: Option<Vec<String>>,
 }
 
@@ -136,7 +139,9 @@ pub(super) async fn recover(
 /// Replay conversations to an endpoint
 ///
 /// Sends it, in the background, what happened in conversations, whether it was told before or not. Events keep their ids, so a
-/// receiver that knows them can tell. Needs the scope `webhooks:write`.
+/// receiver that knows them can tell. It sends what is in the history of a conversation, and so no `alert.*`, `turn.*`,
+/// `transcript.*` and `speech.*`: alerts are listed by `GET /v1/alerts`, and what was said is in
+/// `conversation_agent_session.ended` and `GET /v1/conversations/{id}/transcript`. Needs the scope `webhooks:write`.
 #[utoipa::path(post, path = "/webhook-endpoints/{id}/replay", tag = "Webhooks", operation_id = "replay_webhook_endpoint",
     params(("id" = String, Path, description = "UUID of the endpoint.")),
     request_body = NewReplay,
@@ -159,7 +164,8 @@ pub(super) async fn replay(
     object.finish(&mut errors);
     finish(errors)?;
     let request = pb::ReplayWebhookDeliveriesRequest { endpoint_id, filter, event_types };
-    let answer = edge.clients.webhooks.clone().replay_webhook_deliveries(calling.call(request)).await?.into_inner();
+    let answer = edge.clients.webhooks.clone().replay_webhook_deliveries(calling.call(request)).await;
+    let answer = answer.map_err(|status| OF_REPLAY.refuse(status))?.into_inner();
     taken(json(&StartedReplay { replay_id: answer.replay_id })?)
 }
 

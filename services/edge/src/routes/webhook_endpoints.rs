@@ -8,18 +8,22 @@ use colloquy_proto::conversation::v1::ConversationFilter;
 use colloquy_proto::notification::v1 as pb;
 use colloquy_service::FieldErrors;
 use http::StatusCode;
+use tonic::Status;
 use utoipa::ToSchema;
 
 use crate::Edge;
 use crate::answer::{created, json};
 use crate::body::{self, JSON, MAX_SMALL_BODY_BYTES, MERGE_PATCH, Member, Object};
 use crate::clients::Calling;
+use crate::naming::Naming;
 use crate::path::UuidId;
 use crate::problem::{Refusal, finish};
 use crate::query::{NoQuery, Query};
 use crate::shape::webhook_endpoint::{
     CreatedWebhookEndpoint, RotatedSecret, WebhookEndpoint, WebhookEndpointPage, WebhookEventTypes,
 };
+
+const NAMING: Naming = Naming::of(&[("endpoint.", "")]);
 
 /// An endpoint to make.
 #[derive(ToSchema)]
@@ -46,6 +50,33 @@ pub(super) struct NewWebhookEndpoint {
     #[schema(maximum = 10000)]
     rate_limit: Option<u32>,
     /// Headers to send beside ours, at most 20: names and values.
+    headers: Option<std::collections::BTreeMap<String, String>>,
+}
+
+/// A change of an endpoint: a JSON merge patch (RFC 7396). What is absent stays; `null` takes a value away, and its default counts
+/// again.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes what `read_change` reads")]
+pub(super) struct WebhookEndpointChange {
+    /// Where to; cannot be taken away.
+    url: Option<String>,
+    /// Cannot be changed: only what it is.
+    kind: Option<String>,
+    /// What it is for; at most 500 characters.
+    #[schema(max_length = 500)]
+    description: Option<String>,
+    /// Which events, all of them; `null` or empty means all but `turn.*` and `speech.*`.
+    event_types: Option<Vec<String>>,
+    /// Of which conversations, all of it; `null` means of all.
+    filter: Option<NewEndpointFilter>,
+    /// Whether later events of a conversation wait for earlier ones; default false.
+    ordered: Option<bool>,
+    /// Whether anything is sent; default true.
+    enabled: Option<bool>,
+    /// At most this many attempts a second; `null` or 0 sets no limit.
+    #[schema(maximum = 10000)]
+    rate_limit: Option<u32>,
+    /// Headers to send beside ours, all of them, at most 20: names and values.
     headers: Option<std::collections::BTreeMap<String, String>>,
 }
 
@@ -76,8 +107,11 @@ pub(super) async fn create(
     request: Request,
 ) -> Result<Response, Refusal> {
     let body = body::read(request, JSON, MAX_SMALL_BODY_BYTES, edge.settings.idle_timeout).await?;
-    let request = pb::CreateWebhookEndpointRequest { endpoint: Some(read_new(&body)?) };
-    let answer = edge.clients.webhooks.clone().create_webhook_endpoint(calling.call(request)).await?.into_inner();
+    let endpoint = read_new(&body)?;
+    let headers = names_of_headers(&endpoint);
+    let request = pb::CreateWebhookEndpointRequest { endpoint: Some(endpoint) };
+    let answer = edge.clients.webhooks.clone().create_webhook_endpoint(calling.call(request)).await;
+    let answer = answer.map_err(|status| refuse(status, &headers))?.into_inner();
     let endpoint = answer.endpoint.ok_or_else(Refusal::internal)?;
     let location = format!("/v1/webhook-endpoints/{}", endpoint.endpoint_id);
     created(&CreatedWebhookEndpoint::new(endpoint, answer.secret), Some(&location))
@@ -120,11 +154,11 @@ pub(super) async fn read(
 /// Change a webhook endpoint
 ///
 /// What is absent stays; `headers` and `filter` are replaced as a whole. Enabling an endpoint that the server disabled lets it be
-/// tried again: `recover` sends what had failed by then, and `replay` what happened while it was disabled. Needs the scope
-/// `webhooks:write`.
+/// tried again: `recover` sends what had failed by then, and `replay` what happened in conversations while it was disabled. Neither
+/// sends alerts raised while it was disabled: `GET /v1/alerts` lists them. Needs the scope `webhooks:write`.
 #[utoipa::path(patch, path = "/webhook-endpoints/{id}", tag = "Webhooks", operation_id = "update_webhook_endpoint",
     params(("id" = String, Path, description = "UUID of the endpoint.")),
-    request_body(content((NewWebhookEndpoint = "application/json"), (NewWebhookEndpoint = "application/merge-patch+json"))),
+    request_body(content((WebhookEndpointChange = "application/json"), (WebhookEndpointChange = "application/merge-patch+json"))),
     responses((status = 200, description = "The endpoint as it is now.", body = WebhookEndpoint)))]
 pub(super) async fn update(
     State(edge): State<Arc<Edge>>,
@@ -135,7 +169,9 @@ pub(super) async fn update(
 ) -> Result<Response, Refusal> {
     let body = body::read(request, MERGE_PATCH, MAX_SMALL_BODY_BYTES, edge.settings.idle_timeout).await?;
     let change = read_change(endpoint_id, &body)?;
-    let answer = edge.clients.webhooks.clone().update_webhook_endpoint(calling.call(change)).await?.into_inner();
+    let headers = change.endpoint.as_ref().map(names_of_headers).unwrap_or_default();
+    let answer = edge.clients.webhooks.clone().update_webhook_endpoint(calling.call(change)).await;
+    let answer = answer.map_err(|status| refuse(status, &headers))?.into_inner();
     json(&WebhookEndpoint::from(answer.endpoint.ok_or_else(Refusal::internal)?))
 }
 
@@ -184,6 +220,20 @@ pub(super) async fn event_types(State(edge): State<Arc<Edge>>, calling: Calling,
     json(&WebhookEventTypes::from(answer))
 }
 
+fn names_of_headers(endpoint: &pb::WebhookEndpoint) -> Vec<String> {
+    endpoint.headers.iter().map(|header| header.name.chars().take(64).collect()).collect()
+}
+
+/// Refuses as the service did. It has a list of headers, of which a body has an object.
+fn refuse(status: Status, headers: &[String]) -> Refusal {
+    NAMING.refuse(status).renaming(|bad| {
+        let number = bad.field.strip_prefix("headers[").and_then(|rest| rest.split_once(']')?.0.parse::<usize>().ok());
+        if let Some(name) = number.and_then(|number| headers.get(number)) {
+            bad.field = format!("headers.{name}");
+        }
+    })
+}
+
 fn read_new(body: &[u8]) -> Result<pb::WebhookEndpoint, Refusal> {
     let mut errors = FieldErrors::new();
     let mut object = Object::from_body(body)?;
@@ -208,7 +258,7 @@ fn read_change(endpoint_id: String, body: &[u8]) -> Result<pb::UpdateWebhookEndp
     let mut errors = FieldErrors::new();
     let mut object = Object::from_body(body)?;
     let mut paths = Vec::new();
-    // `null` takes a value away: an empty one stands for that.
+    // `null` takes a value away: its default stands for that, which mostly is an empty one.
     let mut given = |name: &str, is_given: bool| {
         if is_given {
             paths.push(name.to_owned());
@@ -242,7 +292,7 @@ fn read_change(endpoint_id: String, body: &[u8]) -> Result<pb::UpdateWebhookEndp
         event_types: event_types.value().unwrap_or_default(),
         filter: Some(filter.value().unwrap_or_default()),
         ordered: ordered.value().unwrap_or_default(),
-        enabled: enabled.value().unwrap_or_default(),
+        enabled: enabled.value().unwrap_or(true),
         rate_limit: rate_limit.value().unwrap_or_default(),
         headers: headers.value().unwrap_or_default(),
         ..Default::default()
@@ -284,5 +334,24 @@ fn read_headers(object: &mut Object<'_>, errors: &mut FieldErrors) -> Member<Vec
             }
             Member::Value(headers)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_switch_that_is_taken_away_is_on_as_if_nobody_had_said_anything() {
+        let change = |body: &str| read_change("e".to_owned(), body.as_bytes()).unwrap();
+        for (body, enabled) in [(r#"{"enabled": null}"#, true), (r#"{"enabled": false}"#, false), (r#"{"enabled": true}"#, true)]
+        {
+            let change = change(body);
+            assert_eq!(change.endpoint.unwrap().enabled, enabled, "{body}");
+            assert_eq!(change.update_mask.unwrap().paths, ["enabled"], "{body}");
+        }
+        assert!(change("{}").update_mask.unwrap().paths.is_empty());
+        let new = |rest: &str| read_new(format!(r#"{{"url": "https://example.com"{rest}}}"#).as_bytes()).unwrap();
+        assert!(new("").enabled && new(r#", "enabled": null"#).enabled && !new(r#", "enabled": false"#).enabled);
     }
 }

@@ -41,7 +41,7 @@ pub(super) async fn receive(
         limits,
         pb::ReceiveWebhookRequest { part: Some(Part::Head(head)) },
         |chunk| pb::ReceiveWebhookRequest { part: Some(Part::Chunk(chunk)) },
-        |pieces| Box::pin(async move { ingestion.receive_webhook(calling.call_without_key(pieces, limits.total)).await }),
+        |pieces| Box::pin(async move { Ok(ingestion.receive_webhook(calling.call_without_key(pieces, limits.total)).await?) }),
     );
     let answer = answer.await?.into_inner();
     let position = answer.position;

@@ -78,7 +78,7 @@ pub(crate) struct WebhookEndpointPage {
 pub(crate) struct RotatedSecret {
     /// `whsec_…`.
     secret: String,
-    /// Until when the old one signs too.
+    /// Until when the secret signs too that this one took the place of; those before it end a day after their own rotation.
     previous_secret_expires_at: Time,
 }
 

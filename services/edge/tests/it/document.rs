@@ -52,6 +52,28 @@ fn everything_in_it_is_described() {
 }
 
 #[test]
+fn a_change_requires_nothing_and_may_take_values_away() {
+    let document = colloquy_edge::openapi_document();
+    let mut changes = 0;
+    for (path, method, operation) in operations(&document) {
+        for content in operation["requestBody"]["content"].as_object().into_iter().flatten().map(|(_, content)| content) {
+            if method != "patch" {
+                continue;
+            }
+            changes += 1;
+            let name = content["schema"]["$ref"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+            let schema = &document["components"]["schemas"][&name];
+            assert!(schema.get("required").is_none(), "{method} {path}: {name}");
+            for (field, property) in schema["properties"].as_object().unwrap() {
+                let text = property.to_string();
+                assert!(text.contains("\"null\""), "{method} {path}: {name}.{field} may be null: {text}");
+            }
+        }
+    }
+    assert!(changes >= 12, "{changes}");
+}
+
+#[test]
 fn every_name_is_there_once() {
     let document = colloquy_edge::openapi_document();
     let ids: Vec<&str> = operations(&document).iter().map(|(.., operation)| operation["operationId"].as_str().unwrap()).collect();

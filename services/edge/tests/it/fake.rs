@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::State;
+use axum::middleware::{Next, from_fn_with_state};
 use colloquy_edge::{Deps, Settings, StreamDeps, build};
 use colloquy_proto::access::v1::access_service_server::AccessServiceServer;
 use colloquy_proto::analytics::v1::alert_service_server::AlertServiceServer;
@@ -245,7 +247,7 @@ impl Fake {
             .add_service(EventLogServiceServer::new(self.0.log.clone()))
             .add_service(AccessServiceServer::new(self.0.access.clone()))
             .add_service(HealthServer::new(Healthy));
-        slot.fill(routes.into_axum_router());
+        slot.fill(routes.into_axum_router().layer(from_fn_with_state(self.clone(), fail_what_nobody_serves)));
         let transport = colloquy_service::transport::outgoing(slot.transport(), None);
         let deps = Deps {
             conversation_store: transport.clone(),
@@ -274,6 +276,23 @@ impl Fake {
 
     pub(crate) async fn json(&self, method: Method, path: &str, body: impl Into<Body>) -> Answer {
         self.send(request(method, path, &[("content-type", "application/json")], body)).await
+    }
+}
+
+/// Lets a method that no service here has fail as a test wants, too.
+async fn fail_what_nobody_serves(
+    State(fake): State<Fake>,
+    request: axum::extract::Request,
+    next: Next,
+) -> axum::response::Response {
+    let path = request.uri().path().to_owned();
+    let answer = next.run(request).await;
+    let is_unserved = answer.headers().get("grpc-status").is_some_and(|code| code == "12");
+    match &*fake.0.failure.lock().unwrap() {
+        Some((failing, status)) if is_unserved && path.rsplit('/').next() == Some(failing) => {
+            status.clone().into_http::<tonic::body::Body>().map(Body::new)
+        }
+        _ => answer,
     }
 }
 

@@ -8,6 +8,7 @@ mod convai;
 mod conversations;
 mod document;
 mod fake;
+mod field_names;
 mod ingestion;
 mod live;
 mod problems;

@@ -106,6 +106,57 @@ async fn keys_travel_on_as_they_came() {
 }
 
 #[tokio::test]
+async fn strangers_are_refused_before_anything_of_a_request_is_looked_at() {
+    let fake = Fake::default();
+    let (get, post, put) = (Method::GET, Method::POST, Method::PUT);
+    let one = format!("/v1/conversations/{KNOWN}");
+    let long = "x".repeat(4_096);
+    let slow = [
+        (post.clone(), format!("/v1/analyzers/{KNOWN}/run"), 400),
+        (post.clone(), "/v1/analyzers/x/run".to_owned(), 404),
+        (get.clone(), format!("{one}/audio?channel=bogus"), 400),
+        (get.clone(), format!("/v1/voiceai/conversations/{KNOWN}/audio?channel=bogus"), 400),
+        (put.clone(), format!("{one}/audio"), 415),
+        (put, format!("/v1/voiceai/conversations/{KNOWN}/audio"), 415),
+        (get.clone(), "/v1/convai/conversations/x/audio?bogus=1".to_owned(), 400),
+        (get.clone(), "/v1/stream?after=x".to_owned(), 400),
+        (get.clone(), "/v1/stream".to_owned(), 426),
+        (get.clone(), format!("{one}/stream?after=x"), 400),
+        (get.clone(), format!("/v1/conversations/{long}/stream"), 400),
+        (get, format!("/v1/voiceai/conversations/{KNOWN}/stream"), 426),
+    ];
+    for (method, path, told) in slow {
+        let shown = format!("{method} {}", &path[..path.len().min(80)]);
+        let asked = |headers: &[(&str, &str)]| {
+            let mut asked = request(method.clone(), &path, headers, Body::from("{}"));
+            if headers.is_empty() {
+                asked.headers_mut().clear();
+            }
+            asked.headers_mut().insert("content-type", "application/json".parse().unwrap());
+            asked
+        };
+        assert_eq!(fake.send(asked(&[])).await.status, 401, "{shown}");
+        assert_eq!(fake.send(asked(&[("x-api-key", "wrong")])).await.status, 401, "{shown}");
+        assert_eq!(fake.send(asked(&[("x-api-key", "k")])).await.status, told, "{shown}");
+    }
+    // What a provider sends is proved by its signature.
+    let mut delivery = request(post, &format!("/v1/webhooks/{KNOWN}"), &[], Body::from("{}"));
+    delivery.headers_mut().clear();
+    assert_eq!(fake.send(delivery).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_stranger_is_refused_without_waiting_for_a_body() {
+    let fake = Fake::default();
+    let body = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+    // Whoever waits for permission to send has nothing thrown away.
+    let headers = [("x-api-key", "wrong"), ("content-type", "application/json"), ("expect", "100-continue")];
+    let asked = request(Method::POST, &format!("/v1/analyzers/{KNOWN}/run"), &headers, body);
+    let answer = tokio::time::timeout(Duration::from_secs(4), fake.send(asked)).await.expect("it is answered at once");
+    assert_eq!(answer.status, 401);
+}
+
+#[tokio::test]
 async fn answers_are_not_kept_by_caches() {
     let answer = Fake::default().get("/v1/agents").await;
     assert_eq!((answer.header("cache-control"), answer.header("x-content-type-options")), ("no-store", "nosniff"));

@@ -26,6 +26,10 @@ impl AnalyticsService for Analytics {
         request: Request<pb::GetConversationAnalyticsRequest>,
     ) -> Answer<pb::GetConversationAnalyticsResponse> {
         self.0.note("GetConversationAnalytics", &request)?;
+        let key = request.metadata().get("x-api-key").map(|key| key.to_str().unwrap());
+        if !self.0.access().allows(key, "analytics:read") {
+            return Err(Status::permission_denied("this API key lacks the scope 'analytics:read'"));
+        }
         let (position, sentiment) = self.0.analysed();
         let evidence = pb::Evidence { analyzer: "talk/1".to_owned(), turn_count: 2, ..Default::default() };
         let custom = pb::CustomValue { value_json: Some("true".to_owned()), ..Default::default() };
@@ -222,6 +226,19 @@ async fn a_rule_comes_back_as_it_was_given() {
     let message = &fake.calls()[1].message;
     assert!(message.contains(r#"paths: ["match", "enabled", "muted_until", "metric.window"]"#), "{message}");
     assert!(message.contains(r#"match: "all""#), "{message}");
+}
+
+#[tokio::test]
+async fn a_switch_that_is_taken_away_is_on_as_if_nobody_had_said_anything() {
+    let fake = Fake::default();
+    let rule = r#"{"name": "n", "severity": "info", "scope": "conversation", "enabled": null}"#;
+    assert_eq!(fake.json(Method::POST, "/v1/alert-rules", rule).await.json()["enabled"], true);
+    let path = format!("/v1/alert-rules/{KNOWN}");
+    for (change, enabled) in [(r#"{"enabled": null}"#, true), (r#"{"enabled": false}"#, false)] {
+        assert_eq!(fake.json(Method::PATCH, &path, change).await.status, 200);
+        let message = fake.last("UpdateAlertRule").message;
+        assert!(message.contains(r#"paths: ["enabled"]"#) && message.contains(&format!("enabled: {enabled}")), "{message}");
+    }
 }
 
 #[tokio::test]

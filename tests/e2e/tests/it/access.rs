@@ -102,6 +102,15 @@ async fn strangers_are_not_told_what_a_request_should_look_like() {
             (Method::POST, "/v1/alert-rules"),
             (Method::POST, "/v1/analyzers"),
             (Method::POST, "/v1/events"),
+            // Those that may take long, and have no time limit around them.
+            (Method::POST, "/v1/analyzers/01980000-0000-7000-8000-000000000001/run"),
+            (Method::GET, "/v1/conversations/x/audio?channel=bogus"),
+            (Method::PUT, "/v1/conversations/x/audio?channel=bogus"),
+            (Method::GET, "/v1/voiceai/conversations/x/audio?channel=bogus"),
+            (Method::GET, "/v1/convai/conversations/x/audio?bogus=1"),
+            (Method::GET, "/v1/stream?after=x"),
+            (Method::GET, "/v1/conversations/x/stream?after=x"),
+            (Method::GET, "/v1/voiceai/conversations/x/stream?after=x"),
         ];
         for (method, path) in nonsense {
             for (key, expected) in [(None, 401), (Some("wrong"), 401), (Some("e2e-administrator-key"), 400)] {

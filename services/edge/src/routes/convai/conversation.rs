@@ -18,6 +18,7 @@ use super::{external_id, find, metadata, status_word, success_word};
 use crate::Edge;
 use crate::answer::json_with_room;
 use crate::clients::Calling;
+use crate::naming::OF_CONVERSATION;
 use crate::path::Id;
 use crate::problem::Refusal;
 use crate::query::Query;
@@ -100,7 +101,7 @@ pub(crate) async fn read(
     let turns = match edge.clients.transcripts.clone().get_transcript(calling.call(request)).await {
         Ok(answer) => answer.into_inner().turns,
         Err(status) if status.code() == Code::NotFound => Vec::new(),
-        Err(status) => return Err(status.into()),
+        Err(status) => return Err(OF_CONVERSATION.refuse(status)),
     };
     json_with_room(&shape(conversation, turns), 16 << 10)
 }

@@ -13,6 +13,7 @@ use super::{dollars, duration_seconds, external_id, start_seconds, status_word, 
 use crate::Edge;
 use crate::answer::json_with_room;
 use crate::clients::Calling;
+use crate::naming::Naming;
 use crate::problem::Refusal;
 use crate::query::Query;
 use crate::shape::time::to_message;
@@ -55,6 +56,15 @@ const NOT_SERVED: [&str; 35] = [
     "whatsapp_phone_number_ids",
     "workflow_node_entered_id",
 ];
+
+const OF_LIST: Naming = Naming::of(&[
+    ("language", "main_languages"),
+    ("created_from", "call_start_after_unix"),
+    ("created_before", "call_start_before_unix"),
+    ("duration_min_ms", "call_duration_min_secs"),
+    ("duration_max_ms", "call_duration_max_secs"),
+    ("order_by", "sort_direction"),
+]);
 
 /// The parameters that are served of those the SDKs know.
 #[derive(IntoParams)]
@@ -147,7 +157,8 @@ pub(crate) struct ConvaiEntry {
 pub(crate) async fn list(State(edge): State<Arc<Edge>>, calling: Calling, mut query: Query) -> Result<Response, Refusal> {
     let request = read(&mut query);
     query.finish()?;
-    let answer = edge.clients.conversations.clone().list_conversations(calling.call(request)).await?.into_inner();
+    let answer = edge.clients.conversations.clone().list_conversations(calling.call(request)).await;
+    let answer = answer.map_err(|status| OF_LIST.refuse(status))?.into_inner();
     let page = ConvaiPage {
         has_more: !answer.next_page_token.is_empty(),
         next_cursor: Some(answer.next_page_token).filter(|cursor| !cursor.is_empty()),

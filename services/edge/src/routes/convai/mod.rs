@@ -23,6 +23,7 @@ use uuid::Uuid;
 use super::audio::{self, Wanted};
 use crate::Edge;
 use crate::clients::Calling;
+use crate::naming::OF_CONVERSATION;
 use crate::path::Id;
 use crate::problem::Refusal;
 use crate::query::NoQuery;
@@ -53,7 +54,7 @@ async fn find(edge: &Edge, calling: &Calling, id: &str) -> Result<pb::Conversati
     let first = if names_provider { id.to_owned() } else { format!("{}:{id}", Provider::ElevenLabs) };
     let missing = match get(edge, calling, first).await {
         Err(status) if status.code() == Code::NotFound => status,
-        answer => return answer?.ok_or_else(Refusal::internal),
+        answer => return of_found(answer),
     };
     if names_provider {
         return Err(missing.into());
@@ -66,10 +67,14 @@ async fn find(edge: &Edge, calling: &Calling, id: &str) -> Result<pb::Conversati
     for answer in join_all(names.into_iter().map(|name| get(edge, calling, name))).await {
         match answer {
             Err(status) if status.code() == Code::NotFound => {}
-            answer => return answer?.ok_or_else(Refusal::internal),
+            answer => return of_found(answer),
         }
     }
     Err(missing.into())
+}
+
+fn of_found(answer: Result<Option<pb::Conversation>, Status>) -> Result<pb::Conversation, Refusal> {
+    answer.map_err(|status| OF_CONVERSATION.refuse(status))?.ok_or_else(Refusal::internal)
 }
 
 async fn get(edge: &Edge, calling: &Calling, conversation_id: String) -> Result<Option<pb::Conversation>, Status> {

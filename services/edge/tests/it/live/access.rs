@@ -15,7 +15,7 @@ pub(crate) struct FakeAccess(Arc<Mutex<HashMap<String, pb::AuthenticateResponse>
 impl Default for FakeAccess {
     fn default() -> Self {
         let access = Self(Arc::default());
-        ["k", "own"].into_iter().for_each(|key| access.add(key, "default", &["conversations:read"]));
+        ["k", "own"].into_iter().for_each(|key| access.add(key, "default", &["conversations:read", "analytics:read"]));
         access
     }
 }
@@ -32,6 +32,12 @@ impl FakeAccess {
             expires_at: None,
         };
         keys.insert(key.to_owned(), identity);
+    }
+
+    /// Returns whether a key has a scope.
+    pub(crate) fn allows(&self, key: Option<&str>, scope: &str) -> bool {
+        let keys = self.0.lock().unwrap();
+        key.and_then(|key| keys.get(key)).is_some_and(|known| known.scopes.iter().any(|known| known == scope))
     }
 
     pub(crate) fn revoke(&self, key: &str) {

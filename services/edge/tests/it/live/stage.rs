@@ -22,7 +22,7 @@ use crate::fake::{Fake, KNOWN};
 /// Nothing takes longer.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 /// The scopes of who may see everything.
-pub(crate) const ALL: [&str; 2] = ["conversations:read", "transcripts:read"];
+pub(crate) const ALL: [&str; 3] = ["conversations:read", "transcripts:read", "analytics:read"];
 
 /// The services, and the edges over them.
 pub(crate) struct Stage {

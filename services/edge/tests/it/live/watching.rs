@@ -170,6 +170,32 @@ async fn figures_that_could_not_be_read_are_read_again_although_nobody_speaks_ag
 }
 
 #[tokio::test]
+async fn the_mood_is_for_those_whose_keys_may_read_analytics_whoever_came_first() {
+    const MOOD_KEYS: [&str; 2] = ["analyst", "plain"];
+    for first in MOOD_KEYS {
+        let stage = Stage::new();
+        stage.fake.access().add("analyst", "default", &["conversations:read", "analytics:read"]);
+        stage.fake.access().add("plain", "default", &["conversations:read"]);
+        let edge = stage.edge().await;
+        let mut keys = MOOD_KEYS;
+        keys.sort_by_key(|key| *key != first);
+        for other_path in [path(), "/v1/stream".to_owned()] {
+            let mut one = edge.try_connect(&path(), &[("x-api-key", keys[0])]).await.unwrap();
+            let mut other = edge.try_connect(&other_path, &[("x-api-key", keys[1])]).await.unwrap();
+            one.next().await;
+            other.next().await;
+            stage.say("That is terrible.");
+            for (client, key) in [(&mut one, keys[0]), (&mut other, keys[1])] {
+                let figures = client.next_of("metrics").await;
+                let mood = (&figures["data"]["sentiment"], figures["data"]["topics"].as_array().unwrap().len());
+                let expected = if key == "analyst" { (&"negative".into(), 1) } else { (&serde_json::Value::Null, 0) };
+                assert_eq!(mood, expected, "{key}, when {first} came first, to {other_path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_organizations_stream_shows_the_mood_of_the_last_words_too() {
     let stage = Stage::new();
     stage.fake.set_analysed(1, "neutral");
