@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use colloquy_events::convert::{timestamp_from_pb, timestamp_to_pb};
+use colloquy_filter::View;
 use colloquy_proto::conversation::v1 as pb;
 use colloquy_storage::StoreError;
 use colloquy_types::{Clock, ConversationId, OrganizationId, Timestamp};
@@ -130,6 +131,10 @@ impl Backfills {
         estimate_only: bool,
     ) -> Result<BackfillState, Error> {
         let tokens_per_day = self.tokens_per_day.ok_or(Error::NoModel)?;
+        // By itself: between parentheses an error would stand elsewhere, and half of one could be none.
+        if let Err(errors) = colloquy_filter::conversations::read(&filter, View::Conversations) {
+            errors.finish().map_err(Error::Problem)?;
+        }
         let filter = narrowed(filter, analyzer);
         let estimate = self.estimate(analyzer, &filter).await?;
         let mut backfill = Backfill {

@@ -531,6 +531,10 @@ async fn a_backfill_is_estimated_and_then_carried_out() {
     assert_eq!(world.fake.asked().len(), 1);
     assert_eq!(client.backfill_analyzer(request(false, "nonsense")).await.unwrap_err().code(), Code::InvalidArgument);
 
+    // Halves of a filter that would be none between parentheses.
+    let halves = client.backfill_analyzer(request(false, r#"channel = "web") OR (channel = "chat""#)).await.unwrap_err();
+    assert!(halves.code() == Code::InvalidArgument && halves.message().contains("column 16"), "{halves:?}");
+
     let begun = client.backfill_analyzer(request(false, "")).await.unwrap().into_inner().backfill.unwrap();
     assert_eq!(begun.status, "running");
     let finished = eventually("the back-fill", || {
