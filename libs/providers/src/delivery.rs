@@ -69,6 +69,14 @@ impl Delivery {
         self.write(event_id, occurred_at, Data::Updated(update));
     }
 
+    /// Writes down what happened once and is told in every delivery from then on, such as a rating. The event is named by what it
+    /// says and not by the delivery, so it is one however often it is told, and stands as it was told first.
+    pub(crate) fn push_once(&mut self, occurred_at: Option<Timestamp>, data: Data) {
+        let said = fingerprint(&data);
+        let event_id = EventId::derive(self.conversation_id, &[data.kind(), &said]);
+        self.write(event_id, occurred_at, data);
+    }
+
     /// Returns the ids of the conversation's turns, by what names them at the provider.
     pub(crate) fn turn_ids(&self) -> TurnIds {
         TurnIds { conversation_id: self.conversation_id, taken: HashSet::new() }

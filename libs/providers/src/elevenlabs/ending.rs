@@ -40,7 +40,7 @@ pub(super) fn of_initiation_failure(failure_reason: &str) -> Ending {
 fn reason(termination: &str, transcript: &Transcript) -> &'static str {
     let termination = termination.to_ascii_lowercase();
     let hints = |words: &[&str]| words.iter().any(|word| termination.contains(word));
-    if transcript.transfers.iter().any(|transfer| transfer.leads_out && transfer.succeeded == Some(true)) {
+    if transcript.transfers.iter().any(|transfer| transfer.succeeded == Some(true)) {
         return TRANSFERRED;
     }
     if hints(&["voicemail"]) {

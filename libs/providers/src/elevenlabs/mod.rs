@@ -108,7 +108,7 @@ fn post_call(event: &str, body: &Value, context: &Context<'_>) -> Result<Mapped,
     let technical = technical_facts(data, &transcript);
     if let Some(code) = short(&metadata["error"]["code"]) {
         let error = ErrorRaised { code, message: text(&metadata["error"]["reason"]), component: None };
-        delivery.push(ended_at.or(emitted_at), Data::ErrorRaised(error));
+        delivery.push_once(ended_at.or(emitted_at), Data::ErrorRaised(error));
     }
 
     let Some(ending) = ending else {
@@ -125,7 +125,7 @@ fn post_call(event: &str, body: &Value, context: &Context<'_>) -> Result<Mapped,
     ended.duration_ms = duration_ms;
     // `cost` counts credits; only `cost_fiat` is money.
     ended.cost = number(&metadata["cost_fiat"]).and_then(|dollars| Cost::from_provider(dollars, "USD"));
-    let out = transcript.transfers.iter().rev().find(|transfer| transfer.leads_out && transfer.succeeded == Some(true));
+    let out = transcript.transfers.iter().rev().find(|transfer| transfer.succeeded == Some(true));
     ended.transferred_to = out.and_then(|transfer| transfer.destination.clone());
     if ending.status == EndStatus::Failed {
         let error = &metadata["error"];
@@ -151,7 +151,8 @@ fn post_call(event: &str, body: &Value, context: &Context<'_>) -> Result<Mapped,
         delivery.push(emitted_at, Data::Analyzed(analysis));
     }
     if let Some(feedback) = feedback(&metadata["feedback"]) {
-        delivery.push(emitted_at, Data::FeedbackGiven(feedback));
+        // When it was given nobody says. It was before it was first told, and another rating told later was given later.
+        delivery.push_once(emitted_at, Data::FeedbackGiven(feedback));
     }
     delivery.finish()
 }

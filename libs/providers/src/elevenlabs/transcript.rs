@@ -22,7 +22,7 @@ pub(super) struct Transcript {
     pub(super) parts: Parts,
     /// How often the person cut the agent off.
     pub(super) interruptions: usize,
-    /// Calls of the transfer tools, with what became of them.
+    /// Calls of the tool that transfers out of the conversation, with what became of them.
     pub(super) transfers: Vec<Transfer>,
     /// Whether the agent hung up by tool.
     pub(super) agent_hung_up: bool,
@@ -30,13 +30,11 @@ pub(super) struct Transcript {
     pub(super) latencies: Vec<(String, Vec<f64>)>,
 }
 
-/// A call of a transfer tool.
+/// A transfer out of the conversation. Handing over to another AI agent is none: that is a session's end and another's beginning.
 pub(super) struct Transfer {
     /// What joins call and result.
     pub(super) request_id: String,
-    /// Whether it leads out of the conversation rather than to another agent.
-    pub(super) leads_out: bool,
-    /// A number, address or agent.
+    /// A number or address.
     pub(super) destination: Option<String>,
     /// Whether it worked; `None` while there is no result.
     pub(super) succeeded: Option<bool>,
@@ -120,12 +118,11 @@ impl Transcript {
         let arguments = arguments.unwrap_or(&Value::Null);
         match word(&call["tool_name"]) {
             "end_call" => self.agent_hung_up = true,
-            name @ ("transfer_to_number" | "transfer_to_agent") if self.transfers.len() < MAX_KINDS => {
-                let keys = ["transfer_number", "phone_number", "number", "sip_uri", "destination", "agent_id", "agent_number"];
+            "transfer_to_number" if self.transfers.len() < MAX_KINDS => {
+                let keys = ["transfer_number", "phone_number", "number", "sip_uri", "destination", "agent_number"];
                 let destination = keys.iter().find_map(|key| short(&arguments[*key]));
                 let request_id = short(&call["request_id"]).unwrap_or_else(|| self.transfers.len().to_string());
-                let leads_out = name == "transfer_to_number";
-                self.transfers.push(Transfer { request_id, leads_out, destination, succeeded: None, at });
+                self.transfers.push(Transfer { request_id, destination, succeeded: None, at });
             }
             _ => {}
         }

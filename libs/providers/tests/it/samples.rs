@@ -8,7 +8,7 @@ use colloquy_events::{
 };
 use colloquy_providers::splice::Splicer;
 use colloquy_providers::{MapError, redact, spliced_field};
-use colloquy_types::{Provider, Timestamp};
+use colloquy_types::{EventId, Provider, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{PROVIDERS, events_of, received_at, sample, samples_of, try_map};
@@ -300,6 +300,60 @@ fn a_transfer_to_a_person_is_known_by_its_result() {
             .iter()
             .any(|event| matches!(&event.data, Data::TransferUpdated(transfer) if transfer.state == TransferState::Bridged))
     );
+}
+
+#[test]
+fn handing_over_to_another_ai_agent_is_no_transfer_out_of_the_conversation() {
+    let mut body: Value = serde_json::from_slice(&sample(Provider::ElevenLabs, "post_call_transcription")).unwrap();
+    let call = json!({"request_id": "t1", "tool_name": "transfer_to_agent", "params_as_json": "{\"agent_id\":\"agent_second\"}"});
+    let result = json!({"request_id": "t1", "tool_name": "transfer_to_agent", "result_value": "ok", "is_error": false});
+    body["data"]["transcript"][2]["tool_calls"] = json!([call]);
+    body["data"]["transcript"][3]["tool_results"] = json!([result]);
+    let entries = body["data"]["transcript"].as_array_mut().unwrap();
+    let last = entries.iter_mut().rev().find(|entry| entry["role"] == "agent").unwrap();
+    last["agent_metadata"]["agent_id"] = json!("agent_second");
+    let events = try_map(Provider::ElevenLabs, body.to_string().as_bytes(), received_at()).unwrap();
+    let of_kind = |kind: &str| events.iter().filter(|event| event.data.kind() == kind).count();
+    assert_eq!((of_kind("transfer.updated"), of_kind("session.started")), (0, 2));
+}
+
+/// The ids, times and scores of what is told once, of several deliveries in the order they came.
+fn told_once(deliveries: &[&Value]) -> Vec<(EventId, i64, Option<u32>)> {
+    let mut told: Vec<(EventId, i64, Option<u32>)> = Vec::new();
+    for body in deliveries {
+        for event in try_map(Provider::ElevenLabs, body.to_string().as_bytes(), received_at()).unwrap() {
+            let rating = match &event.data {
+                Data::FeedbackGiven(feedback) => feedback.rating,
+                Data::ErrorRaised(_) => None,
+                _ => continue,
+            };
+            if told.iter().all(|(id, ..)| *id != event.event_id) {
+                told.push((event.event_id, event.occurred_at.as_millis(), rating));
+            }
+        }
+    }
+    told
+}
+
+#[test]
+fn an_error_and_a_rating_are_told_once_however_many_deliveries_repeat_them() {
+    let delivery = |kind: &str, status: &str, emitted: i64, rating: i64| {
+        json!({"type": kind, "event_timestamp": 1_772_463_000 + emitted, "data": {"conversation_id": "c", "status": status, "transcript": [],
+            "metadata": {"start_time_unix_secs": 1_772_463_000, "call_duration_secs": 60, "error": {"code": 1011, "reason": "llm"},
+                "feedback": {"rating": rating}}}})
+    };
+    let at_second = |second: i64| (1_772_463_000 + second) * 1_000;
+    let first = delivery("post_call_transcription", "processing", 900, 2);
+    let second = delivery("post_call_transcription", "done", 1_000, 2);
+    let unredacted = delivery("unredacted_transcript", "done", 1_001, 2);
+    let again = delivery("post_call_transcription", "done", 2_000, 2);
+    let told = told_once(&[&first, &second, &unredacted, &again]);
+    let seen: Vec<_> = told.iter().map(|(_, at, rating)| (*at, *rating)).collect();
+    // What failed did so before the end; the rating is told from the end on.
+    assert_eq!(seen, [(at_second(60), None), (at_second(1_000), Some(2))]);
+    let another = delivery("post_call_transcription", "done", 3_000, 4);
+    let last = told_once(&[&second, &again, &another]).pop().unwrap();
+    assert_eq!((last.1, last.2), (at_second(3_000), Some(4)), "another rating counts from when it was told");
 }
 
 #[test]
