@@ -45,8 +45,7 @@ pub struct Rendered {
 pub fn render(transcript: Transcript, format: Format, wanted: &str) -> Result<Rendered, Error> {
     let (wording, language) = language::choose(&transcript, wanted)?;
     let content = match format {
-        // Who it is matters more here than what they are called: every line says User or Agent.
-        Format::Text => text::text(&transcript.turns, &Names::default(), wording),
+        Format::Text => text::text(&transcript.turns, wording),
         Format::Srt | Format::Vtt => {
             let names = names(&transcript);
             let cues = caption::cues(&transcript.turns, &Options { duration_ms: transcript.duration_ms, wording, names });

@@ -2,15 +2,16 @@
 
 use colloquy_events::Turn;
 
-use crate::speaker::Names;
+use crate::speaker::by_role;
 use crate::wording::Wording;
 
-/// Returns one line a spoken turn, `Name: what was said`, each with its line break.
-pub fn text(turns: &[Turn], names: &Names, wording: Wording) -> String {
+/// Returns one line a spoken turn, `User: what was said` or `Agent: what was said`, each with its line break. Who it is matters more
+/// here than what they are called.
+pub fn text(turns: &[Turn], wording: Wording) -> String {
     let mut out = String::new();
     for turn in turns {
         if let Some(line) = wording.of(turn) {
-            out.push_str(&names.of(turn));
+            out.push_str(by_role(turn.role));
             out.push_str(": ");
             out.push_str(&line);
             out.push('\n');
@@ -41,11 +42,11 @@ mod tests {
             turn(Role::User, " \n "),
             turn(Role::HumanAgent, "This is a person."),
             Turn { speaker: Some("Ms\nLee".into()), ..turn(Role::HumanAgent, "And me.") },
+            Turn { speaker: Some("agent_2601kjq4x8n3".into()), ..turn(Role::Agent, "Hi.") },
         ];
-        let expected =
-            "Agent: Hello! How can I help?\nAgent: I will now read\nUser: Stop.\nAgent: This is a person.\nMs Lee: And me.\n";
-        assert_eq!(text(&turns, &Names::default(), Wording::Heard), expected);
-        assert_eq!(text(&[], &Names::default(), Wording::Heard), "");
+        let expected = "Agent: Hello! How can I help?\nAgent: I will now read\nUser: Stop.\nAgent: This is a person.\nAgent: And me.\nAgent: Hi.\n";
+        assert_eq!(text(&turns, Wording::Heard), expected);
+        assert_eq!(text(&[], Wording::Heard), "");
     }
 
     #[test]
@@ -54,7 +55,7 @@ mod tests {
             Turn { translated_text: Some("Good morning".into()), ..turn(Role::User, "Guten Morgen") },
             Turn { translated_text: Some(" ".into()), ..turn(Role::Agent, "Hallo") },
         ];
-        let translated = text(&turns, &Names::default(), Wording::Translated);
+        let translated = text(&turns, Wording::Translated);
         assert_eq!(translated, "User: Good morning\nAgent: Hallo\n");
     }
 }

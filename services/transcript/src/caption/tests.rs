@@ -59,7 +59,7 @@ fn assert_golden(name: &str, turns: &[Turn], options: &Options) {
     let cues = cues(turns, options);
     assert_rules(&cues);
     assert_read_back(&cues);
-    let text = crate::text::text(turns, &options.names, options.wording);
+    let text = crate::text::text(turns, options.wording);
     for (extension, made) in [("srt", srt(&cues)), ("vtt", vtt(&cues)), ("txt", text)] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.{extension}"));
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -282,7 +282,7 @@ proptest! {
         translated in any::<bool>(),
     ) {
         for (index, turn) in turns.iter_mut().enumerate() {
-            turn.speaker = Some(format!("S{index}"));
+            turn.speaker = Some(format!("Speaker {index}"));
         }
         let wording = if translated { Wording::Translated } else { Wording::Heard };
         let cues = cues(&turns, &Options { duration_ms, wording, ..Options::default() });
@@ -292,7 +292,7 @@ proptest! {
             said.entry(cue.speaker.clone()).or_default().push_str(&without_spaces(&cue.lines.concat()));
         }
         let expected = turns.iter().enumerate().filter_map(|(index, turn)| {
-            Some((format!("S{index}"), without_spaces(&wording.of(turn)?)))
+            Some((format!("Speaker {index}"), without_spaces(&wording.of(turn)?)))
         });
         prop_assert_eq!(said, expected.collect::<BTreeMap<_, _>>());
     }

@@ -31,7 +31,8 @@ pub struct Entry {
     /// The agent that leads the conversation.
     pub agent_id: Option<String>,
     /// When it was said, in milliseconds, from 1970 to [`LATEST_MS`]: the turn's own time; else that of the conversation's start and
-    /// its offset; else when it was told of. Nothing that is estimated, which would change with every turn that follows.
+    /// its offset; else when it was told of. Where the start is not known, the telling of the first turn, or of the transcript, stands
+    /// for it. Nothing that is estimated, which would change with every turn that follows.
     pub at: i64,
     /// How many tokens it has.
     pub length: u32,
@@ -49,7 +50,7 @@ pub fn entries(conversation_id: ConversationId, kept: &[Kept], agent_id: Option<
     let events = kept::events(conversation_id, kept)?;
     let told = Told::of(&events);
     let transcript = fold(&events);
-    let begun = transcript.started_at.or(told.first).unwrap_or_default();
+    let begun = transcript.started_at.or(told.first_turn).or(told.transcript).unwrap_or_default();
     let turns = transcript.turns.into_iter().enumerate().filter(|(_, turn)| turn.is_final);
     let entries = turns.filter_map(|(number, turn)| {
         let text = turn.heard()?;
@@ -84,27 +85,34 @@ pub fn entries(conversation_id: ConversationId, kept: &[Kept], agent_id: Option<
     Ok(entries.filter(|entry| seen.insert(entry.turn_id)).collect())
 }
 
-/// When something was first told.
+/// When turns were told. Only what has a conversation indexed anew counts (`may_change_the_index`), so that the index is the same
+/// however the events came.
 struct Told {
-    /// Of the conversation.
-    first: Option<Timestamp>,
-    /// Of single turns.
+    /// The first single turn: the events of those all stay, so while they come in order this stays as well.
+    first_turn: Option<Timestamp>,
+    /// The transcript as a whole, for want of anything better: the final one, else the one so far.
+    transcript: Option<Timestamp>,
+    /// Of single turns, when each was first told.
     turns: HashMap<TurnId, Timestamp>,
 }
 
 impl Told {
     fn of(events: &[Event]) -> Self {
-        let mut told = Self { first: None, turns: HashMap::new() };
-        // Of what only shows that there is such a conversation, no time is kept.
-        for event in events.iter().filter(|event| event.occurred_at > Timestamp::default()) {
+        let mut told = Self { first_turn: None, transcript: None, turns: HashMap::new() };
+        let mut transcript: Option<(bool, Timestamp)> = None;
+        for event in events {
             let at = event.occurred_at;
-            told.first = Some(told.first.map_or(at, |first| first.min(at)));
-            if let Data::TurnAdded(turn) = &event.data
-                && turn.is_final
-            {
-                told.turns.entry(turn.turn_id).and_modify(|first| *first = at.min(*first)).or_insert(at);
+            match &event.data {
+                Data::TurnAdded(turn) if turn.is_final => {
+                    told.first_turn = Some(told.first_turn.map_or(at, |first| first.min(at)));
+                    told.turns.entry(turn.turn_id).and_modify(|first| *first = at.min(*first)).or_insert(at);
+                }
+                Data::TranscriptUpdated { .. } => transcript = transcript.max(Some((false, at))),
+                Data::TranscriptCompleted { .. } => transcript = transcript.max(Some((true, at))),
+                _ => {}
             }
         }
+        told.transcript = transcript.map(|(_, at)| at);
         told
     }
 }
@@ -118,7 +126,7 @@ fn hash(text: &str) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use colloquy_events::{Facts, Record, Turn};
+    use colloquy_events::{EndStatus, Ended, Facts, Record, Turn};
     use colloquy_types::{EventId, Provider, RecordId};
 
     use super::*;
@@ -167,6 +175,14 @@ mod tests {
         let first_told = (50, Data::TurnAdded(turn(8, "replaced")));
         assert_eq!(times(vec![first_told, (90, completed(vec![offset]))]), [2_050]);
         assert_eq!(times(vec![(50, started(None)), (90, Data::TurnAdded(turn(4, "live")))]), [90]);
+        let named = Data::Started(Facts { agent_name: Some("Ana".to_owned()), ..Facts::default() });
+        let so_far = Data::TranscriptUpdated { turns: vec![turn(6, "so far")] };
+        let final_one = completed(vec![turn(6, "so far")]);
+        let partial = Data::TurnAdded(Turn { is_final: false, ..turn(7, "so f") });
+        let unheeded = [(30, named), (40, partial), (400, Data::Ended(Ended::new(EndStatus::Completed)))];
+        let with = |told: Vec<(i64, Data)>| times(unheeded.iter().cloned().chain(told).collect());
+        assert_eq!(with(vec![(60, so_far.clone())]), [60]);
+        assert_eq!(with(vec![(90, so_far), (80, final_one)]), [80]);
         let absurd = Turn { at: Some(at(253_000_000_000_000)), ..turn(5, "late") };
         assert_eq!(times(vec![(1, Data::TurnAdded(absurd))]), [LATEST_MS]);
     }

@@ -10,14 +10,16 @@
 use std::fmt;
 
 use serde::Serialize;
+use unicode_normalization::UnicodeNormalization;
 
-use super::tokens::tokens;
+use super::tokens::{is_alone, tokens};
 
 /// No query is longer.
 pub const MAX_CHARS: usize = 500;
 /// No query has more terms.
 pub const MAX_TERMS: usize = 20;
-/// A prefix has at least this many letters, unless its script has no shorter words: a single one would mean every other word.
+/// A prefix has at least this many letters, those of a phrase in its last word, unless its script is written without spaces and each
+/// letter is a token: a single one would mean every other word. A syllable of Hangul is several letters.
 pub const MIN_PREFIX_CHARS: usize = 2;
 
 /// What is asked for.
@@ -123,7 +125,7 @@ impl Written {
         let Some(last) = tokens.last() else {
             return if self.is_prefix { Err(self.bad(Reason::ShortPrefix)) } else { Ok(None) };
         };
-        if self.is_prefix && last.is_ascii() && tokens.len() == 1 && last.len() < MIN_PREFIX_CHARS {
+        if self.is_prefix && last.nfd().count() < MIN_PREFIX_CHARS && !is_alone(last) {
             return Err(self.bad(Reason::ShortPrefix));
         }
         Ok(Some(Term { tokens, is_prefix: self.is_prefix }))
@@ -198,8 +200,9 @@ mod tests {
             ("“money back” „Geld zurück“", "money+back geld+zuruck"),
             ("cancel* e-mail can't", "cancel* e+mail can+t"),
             ("\"money ba\"*", "money+ba*"),
-            ("e-m*", "e+m*"),
-            ("退款 款*", "退+款 款*"),
+            ("e-ma*", "e+ma*"),
+            ("退款 款* 退* か* ก*", "退+款 款* 退* か* ก*"),
+            ("бе* 환* हि*", "бе* 환* हि*"),
             ("rock & roll - 🎸", "rock roll"),
             ("foo\"bar baz\"qux", "foo bar+baz qux"),
             ("--twice once", "once -twice"),
@@ -207,11 +210,12 @@ mod tests {
             ("x OR NOT y AND z NEAR(a b)", "x or not y and z near+a b"),
             ("col:value ^x {a} a<->b 'q':* !c | d", "col+value x a a+b d"),
         ];
-        for (text, expected) in &cases[..14] {
+        let (others, last) = cases.split_at(15);
+        for (text, expected) in others {
             assert_eq!(show(text), *expected, "{text}");
         }
         // The star there is no end of a word of ours: `'q':*` is `q` with a `*` behind symbols, too short for a prefix.
-        assert_eq!(show(cases[14].0), "column 24: a prefix must have at least 2 letters before its '*'");
+        assert_eq!(show(last[0].0), "column 24: a prefix must have at least 2 letters before its '*'");
     }
 
     #[test]
@@ -229,6 +233,12 @@ mod tests {
             ("foo **", "column 5: '*' may only end a word or follow the closing quotation mark of a phrase"),
             ("foo *", "column 5: a prefix must have at least 2 letters before its '*'"),
             ("foo é*", "column 5: a prefix must have at least 2 letters before its '*'"),
+            ("foo б*", "column 5: a prefix must have at least 2 letters before its '*'"),
+            ("foo Α*", "column 5: a prefix must have at least 2 letters before its '*'"),
+            ("ا*", "column 1: a prefix must have at least 2 letters before its '*'"),
+            ("ह*", "column 1: a prefix must have at least 2 letters before its '*'"),
+            ("e-m*", "column 1: a prefix must have at least 2 letters before its '*'"),
+            ("-\"a b\"* foo", "column 1: a prefix must have at least 2 letters before its '*'"),
         ];
         for (text, expected) in cases {
             assert_eq!(show(text), expected, "{text}");

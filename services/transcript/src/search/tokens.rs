@@ -80,6 +80,11 @@ fn folded_ascii(word: &str) -> Cow<'_, str> {
     if word.bytes().any(|byte| byte.is_ascii_uppercase()) { word.to_ascii_lowercase().into() } else { word.into() }
 }
 
+/// Returns whether a token is of a script that is written without spaces: twice in a row it is two tokens.
+pub fn is_alone(token: &str) -> bool {
+    tokens(&token.repeat(2)).len() > 1
+}
+
 /// The token being made.
 #[derive(Default)]
 struct Run {
