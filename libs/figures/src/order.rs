@@ -11,8 +11,8 @@ use crate::Times;
 
 /// Returns the number of maximal same-speaker runs among the spoken turns, by their starts.
 ///
-/// Whoever shows this number takes it from here, of turns in the order of the transcript, with or without their words: so it is
-/// the same everywhere.
+/// Whoever shows this number takes it from here, of turns in the order of the transcript, with or without what was said, but with
+/// the times of their words where they have them ([`Times`]): so it is the same everywhere.
 pub fn turn_count(turns: &[Turn]) -> u32 {
     turn_set::count_runs(spoken_by_start(turns))
 }

@@ -1,4 +1,4 @@
-//! The events about turns as this service keeps them: a turn's id, role and place, never its words.
+//! The events about turns as this service keeps them: a turn's id, role and place, and when its words begin, never what they are.
 //!
 //! All of a conversation's turn events are one value, rewritten when one is added. A conversation of a dozen turns then costs one
 //! row instead of a dozen, and is read, folded and written with three statements a batch, whatever the batch holds; only the
@@ -7,7 +7,8 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use colloquy_events::{Data, Event, Role, Turn, turn_set};
+use colloquy_events::{Data, Event, Role, Turn, Word, turn_set};
+use colloquy_figures::Times;
 use colloquy_storage::StoreError;
 use colloquy_types::{ConversationId, EventId, Provider, Timestamp, TurnId};
 use prost::Message;
@@ -52,6 +53,9 @@ struct TurnRow {
     at_after: Option<i64>,
     #[prost(string, optional, tag = "6")]
     speaker: Option<String>,
+    /// Where its words begin, which say so better than `start_ms`. Rows that v0.1.0 wrote do not have it.
+    #[prost(sint64, optional, tag = "7")]
+    words_start_ms: Option<i64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -76,28 +80,28 @@ impl TurnEvents {
     /// Adds an event without its words, unless a greater one of its lane is there. Returns whether it was added.
     pub(crate) fn add(&mut self, event: &Event, received_at: Timestamp) -> bool {
         let Some(lane) = turn_set::lane(event) else { return false };
-        match self.lanes.get(&lane) {
-            // The same event again is never greater, even when a sender dated it anew: what was told first counts, whichever of
-            // them a replica happens to hear first.
-            Some(&place) if self.kept[place].0.event_id == event.event_id => {
-                let told = (without_words(event), received_at);
-                let is_first = is_told_before(&told, &self.kept[place]);
-                if is_first {
-                    self.kept[place] = told;
-                }
-                is_first
-            }
-            Some(&place) if turn_set::lane_rank(event) <= turn_set::lane_rank(&self.kept[place].0) => false,
-            Some(&place) => {
-                self.kept[place] = (without_words(event), received_at);
-                true
-            }
-            None => {
-                self.lanes.insert(lane, self.kept.len());
-                self.kept.push((without_words(event), received_at));
-                true
-            }
+        let Some(&place) = self.lanes.get(&lane) else {
+            self.lanes.insert(lane, self.kept.len());
+            self.kept.push((without_words(event), received_at));
+            return true;
+        };
+        let known = &self.kept[place];
+        // In a lane of its own an event is never greater than itself, even when a sender dated it anew: what was told first counts,
+        // whichever of them a replica happens to hear first. In a shared lane its latest date counts: whatever it displaces by one
+        // date must not displace it by another.
+        let order = match lane == event.event_id.0 {
+            true => Ordering::Equal,
+            false => turn_set::lane_rank(event).cmp(&turn_set::lane_rank(&known.0)),
+        };
+        if order == Ordering::Less {
+            return false;
         }
+        let told = (without_words(event), received_at);
+        let counts = order == Ordering::Greater || is_told_before(&told, known);
+        if counts {
+            self.kept[place] = told;
+        }
+        counts
     }
 
     /// Returns the events.
@@ -156,7 +160,9 @@ fn without_words(event: &Event) -> Event {
 }
 
 fn stripped(turn: &Turn) -> Turn {
+    let times = Times::of(turn);
     Turn {
+        words: times.start.filter(|_| times.from_words).map(word_at).into_iter().collect(),
         index: turn.index,
         start_ms: turn.start_ms,
         at: turn.at,
@@ -166,6 +172,11 @@ fn stripped(turn: &Turn) -> Turn {
         is_final: turn.is_final,
         ..Turn::new(turn.turn_id, turn.role)
     }
+}
+
+/// Returns what stands for words that begin at `start_ms`.
+fn word_at(start_ms: i64) -> Word {
+    Word { text: SPOKEN.to_owned(), start_ms, end_ms: start_ms }
 }
 
 fn marker(text: Option<&str>) -> Option<String> {
@@ -206,6 +217,7 @@ fn turn_row(turn: &Turn, occurred_at: Timestamp) -> TurnRow {
         start_ms: turn.start_ms,
         at_after: turn.at.map(|at| at.millis_since(occurred_at)),
         speaker: turn.speaker.clone(),
+        words_start_ms: turn.words.first().map(|word| word.start_ms),
     }
 }
 
@@ -244,6 +256,7 @@ fn turn_of(row: TurnRow, occurred_at: Timestamp) -> Option<Turn> {
         speaker: row.speaker,
         text: words(row.flags >> 5),
         heard_text: words(row.flags >> 7),
+        words: row.words_start_ms.map(word_at).into_iter().collect(),
         is_final: row.flags & 16 != 0,
         ..Turn::new(TurnId(Uuid::from_slice(&row.turn_id).ok()?), *Role::ALL.get((row.flags & 15) as usize)?)
     })
@@ -286,6 +299,48 @@ mod tests {
             .map(|(event, _)| matches!(&event.data, Data::TurnAdded(turn) if turn.is_spoken() && turn.index == Some(3)))
             .collect();
         assert_eq!(spoken, [true, false]);
+    }
+
+    #[test]
+    fn turns_are_counted_alike_with_their_words_and_without() {
+        let said = |number, role, start_ms, end_ms| Turn {
+            text: Some("secret".to_owned()),
+            words: vec![Word { text: "secret".to_owned(), start_ms, end_ms }],
+            ..Turn::new(TurnId(Uuid::from_u128(number)), role)
+        };
+        // The agent goes on speaking while the person says something, and is told when it is over.
+        let turns = vec![
+            said(1, Role::User, 2_000, 2_500),
+            said(2, Role::Agent, 0, 3_000),
+            said(3, Role::User, 4_000, 5_000),
+            Turn { start_ms: Some(9_000), ..said(4, Role::Agent, 1_000, 1_500) },
+        ];
+        let whole = Event { data: Data::TranscriptCompleted { turns, revision: 1 }, ..added(1, 9, said(9, Role::User, 0, 0)) };
+        let mut events = TurnEvents::default();
+        events.add(&whole, Timestamp::default());
+        let bytes = events.encode();
+        assert!(!bytes.windows(6).any(|window| window == b"secret"));
+        let count = |events: &[Event]| colloquy_figures::turn_count(&turn_set::resolve(events));
+        let kept = TurnEvents::decode(&bytes, &named()).unwrap().into_events().map(|(event, _)| event);
+        assert_eq!((count(&kept.collect::<Vec<_>>()), count(&[whole])), (2, 2));
+    }
+
+    #[test]
+    fn an_event_that_is_dated_anew_counts_alike_whatever_comes_first() {
+        let partial = |number: u128| Turn { is_final: false, ..Turn::new(TurnId(Uuid::from_u128(number)), Role::User) };
+        let told = [(1, 10, 1), (1, 20, 2), (2, 15, 3)].map(|(number, at, received): (u8, i64, i64)| {
+            (added(number, at, partial(u128::from(number))), Timestamp::from_millis(received).unwrap())
+        });
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let mut events = TurnEvents::default();
+            for place in order {
+                let (event, received_at) = &told[place];
+                events.add(event, *received_at);
+            }
+            let kept: Vec<_> =
+                events.into_events().map(|(event, at)| (event.event_id.0.as_u128(), event.occurred_at, at)).collect();
+            assert_eq!(kept, [(1, told[1].0.occurred_at, told[1].1)], "{order:?}");
+        }
     }
 
     #[test]
