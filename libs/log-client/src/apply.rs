@@ -1,6 +1,5 @@
 //! Applying what came: once, again while the store is away, and in parts when something in it is at fault.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,7 +160,8 @@ impl Applying {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(error)) if error.is_transient() => Err(Failure::Transient(describe(&error))),
                 Ok(Err(error)) => Err(Failure::Fault(describe(&error))),
-                Err(panic) => Err(Failure::Fault(format!("panicked: {}", panic_message(&*panic)))),
+                // What a panic says may quote what was being read; where it happened is told by the hook of panics.
+                Err(_) => Err(Failure::Fault("panicked".to_owned())),
             }),
             () = stopping => Err(Stopped),
         }
@@ -186,20 +186,82 @@ impl Applying {
     }
 }
 
-fn describe(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
+/// Returns why a store failed, as it may be logged and kept: a driver's own message may quote what it was to store.
+fn describe(error: &StoreError) -> String {
+    let (StoreError::Unavailable(cause) | StoreError::Full(cause) | StoreError::Other(cause)) = error else {
+        return error.to_string();
+    };
+    let cause = match cause {
+        sqlx::Error::Database(database) => match (database.code(), database.constraint()) {
+            (Some(code), Some(constraint)) => format!("code {code}, constraint {constraint}"),
+            (Some(code), None) => format!("code {code}"),
+            (None, _) => "no code".to_owned(),
+        },
+        sqlx::Error::Io(error) => error.kind().to_string(),
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::RowNotFound => {
+            cause.to_string()
+        }
+        sqlx::Error::Encode(_) => "a value cannot be written".to_owned(),
+        sqlx::Error::Decode(_) | sqlx::Error::ColumnDecode { .. } => "a value cannot be read".to_owned(),
+        sqlx::Error::Tls(_) => "TLS".to_owned(),
+        sqlx::Error::Protocol(_) => "the protocol".to_owned(),
+        _ => return error.to_string(),
+    };
+    format!("{error}: {cause}")
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => text,
-        (None, Some(text)) => text,
-        (None, None) => "no message",
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use sqlx::error::{DatabaseError, ErrorKind};
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("she said hello")]
+    struct Refused;
+
+    impl DatabaseError for Refused {
+        fn message(&self) -> &str {
+            "she said hello"
+        }
+
+        fn code(&self) -> Option<Cow<'_, str>> {
+            Some("22021".into())
+        }
+
+        fn as_error(&self) -> &(dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn std::error::Error + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn std::error::Error + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
+    }
+
+    #[test]
+    fn why_a_store_failed_is_told_by_code_and_never_in_the_drivers_words() {
+        let quoting = || std::io::Error::other("she said hello");
+        let cases = [
+            (sqlx::Error::Database(Box::new(Refused)), "the database failed: code 22021"),
+            (sqlx::Error::Io(quoting()), "the database is not available: other error"),
+            (sqlx::Error::Protocol("she said hello".to_owned()), "the database failed: the protocol"),
+            (sqlx::Error::Decode(Box::new(Refused)), "the database failed: a value cannot be read"),
+            (sqlx::Error::PoolClosed, "the database is not available: attempted to acquire a connection on a closed pool"),
+            (sqlx::Error::ColumnNotFound("she said hello".to_owned()), "the database failed"),
+        ];
+        for (error, told) in cases {
+            assert_eq!(describe(&error.into()), told);
+        }
+        assert_eq!(describe(&StoreError::Conflict), "the row exists already");
     }
 }

@@ -393,7 +393,9 @@ async fn a_record_that_cannot_be_applied_is_set_aside_and_nothing_else_is() {
     let faults = [1, 7, 8, 23, 40];
     assert_eq!(state.applied, (1..=40).filter(|sequence| !faults.contains(sequence)).collect::<Vec<_>>());
     assert_eq!(state.set_aside.iter().map(|(sequence, _)| *sequence).collect::<Vec<_>>(), faults);
-    assert!(state.set_aside[0].1.contains("record 1 is too much") && state.set_aside[1].1.contains("poison 7"));
+    // What a panic says may quote the record.
+    assert_eq!(state.set_aside[0].1, "panicked");
+    assert!(state.set_aside[1].1.contains("poison 7"));
     running.stop().await;
 }
 
