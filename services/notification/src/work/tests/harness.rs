@@ -200,8 +200,11 @@ impl Harness {
     /// Starts a replica that knows the endpoints there are.
     pub(super) async fn ready(&self) -> Running {
         let running = self.run();
-        let (_, endpoints) = self.store.enabled_endpoints().await.unwrap();
-        let known = async || (running.dispatcher.targets() == endpoints.len()).then_some(());
+        // What it finds due may disable one of them meanwhile.
+        let known = async || {
+            let (_, endpoints) = self.store.enabled_endpoints().await.unwrap();
+            (running.dispatcher.targets() == endpoints.len()).then_some(())
+        };
         eventually("the endpoints are known", known).await;
         running
     }
